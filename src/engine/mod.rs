@@ -1,0 +1,3 @@
+//! The engine: connections, pool, lifetimes and replay, without a word of JavaScript.
+
+pub mod connect;
