@@ -1,0 +1,314 @@
+// Pool: limits, queues, order, names, events of the agent, destroy, and methods that a subclass brings.
+import assert from 'node:assert/strict'
+import net from 'node:net'
+import { test } from 'node:test'
+import { AgentUnderTest, NodeAgent } from './support/agents.mjs'
+import { parity } from './support/parity.mjs'
+import { once, turns, until } from './support/wait.mjs'
+
+const to = (server, agent, more) => ({ host: '127.0.0.1', port: server.port, agent, ...more })
+
+parity('max_sockets_1_queues_the_second_request', async (run) => {
+  const server = await run.http((req, res) => res.end(req.url))
+  const agent = run.agent({ maxSockets: 1 })
+  for (const name of ['a', 'b', 'c']) run.get(name, to(server, agent, { path: `/${name}` }))
+  run.pool(agent, 'requested')
+  await run.done()
+  await turns(3)
+  run.pool(agent, 'done')
+  run.note('accepted', server.accepted.length)
+})
+
+parity('max_sockets_2_serves_six_requests_in_order', async (run) => {
+  const server = await run.http((req, res) => { run.wire.push(req.url); res.end(req.url) })
+  const agent = run.agent({ maxSockets: 2 })
+  for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) run.get(name, to(server, agent, { path: `/${name}` }))
+  run.pool(agent, 'requested')
+  await run.done()
+  run.note('accepted', server.accepted.length)
+  run.wire.sort()
+}, { order: 'entity' })
+
+parity('max_sockets_raised_after_construction_counts_at_the_next_request', async (run) => {
+  const waiting = []
+  const server = await run.http((req, res) => waiting.push(res))
+  const agent = run.agent({ maxSockets: 1 })
+  run.get('a', to(server, agent))
+  run.get('b', to(server, agent))
+  agent.maxSockets = 2
+  run.get('c', to(server, agent))
+  run.pool(agent, 'requested')
+  await until(() => waiting.length === 2)
+  for (const res of waiting.splice(0)) res.end('x')
+  await until(() => waiting.length === 1)
+  waiting.pop().end('x')
+  await run.done()
+  run.note('accepted', server.accepted.length)
+}, { order: 'entity' })
+
+parity('max_total_sockets_spans_origins', async (run) => {
+  const one = await run.http((req, res) => res.end('1'))
+  const two = await run.http((req, res) => res.end('2'))
+  const agent = run.agent({ maxTotalSockets: 1 })
+  run.get('a', to(one, agent))
+  run.get('b', to(one, agent))
+  run.pool(agent, 'requested')
+  await run.done()
+  await turns(3)
+  run.pool(agent, 'done')
+  run.note('accepted', one.accepted.length, two.accepted.length)
+})
+
+parity('max_total_sockets_queue_of_another_origin_is_served_when_a_socket_closes', async (run) => {
+  const one = await run.http((req, res) => res.setHeader('Connection', 'close').end('1'))
+  const two = await run.http((req, res) => res.end('2'))
+  const agent = run.agent({ maxTotalSockets: 1 })
+  run.get('a', to(one, agent))
+  run.get('b', to(two, agent))
+  run.pool(agent, 'requested')
+  await run.done()
+  await turns(3)
+  run.pool(agent, 'done')
+  run.note('accepted', one.accepted.length, two.accepted.length)
+})
+
+parity('max_free_sockets_1_keeps_one_of_three', async (run) => {
+  const waiting = []
+  const server = await run.http((req, res) => waiting.push(res))
+  const agent = run.agent({ maxFreeSockets: 1 })
+  for (const name of ['a', 'b', 'c']) run.get(name, to(server, agent))
+  await until(() => waiting.length === 3)
+  for (const res of waiting) res.end('x')
+  await run.done()
+  await until(() => server.open.size === 1)
+  run.pool(agent, 'done')
+}, { order: 'entity' })
+
+for (const scheduling of ['lifo', 'fifo']) {
+  parity(`scheduling_${scheduling}_picks_the_same_free_socket`, async (run) => {
+    const waiting = []
+    const server = await run.http((req, res) => waiting.push(res))
+    const agent = run.agent({ scheduling })
+    const answer = async (req) => {
+      await until(() => waiting.length > 0)
+      waiting.shift().end('x')
+      await run.done(req)
+      await run.released(req.socket)
+    }
+    const first = run.get('a', to(server, agent))
+    await until(() => waiting.length === 1)
+    const second = run.get('b', to(server, agent))
+    await until(() => waiting.length === 2)
+    await answer(first)
+    await answer(second)
+    run.pool(agent, 'two free')
+    await answer(run.get('c', to(server, agent)))
+    await answer(run.get('d', to(server, agent)))
+  }, { order: 'entity' })
+}
+
+parity('queued_request_aborted_leaves_the_queue_alike', async (run) => {
+  const waiting = []
+  const server = await run.http((req, res) => waiting.push(res))
+  const agent = run.agent({ maxSockets: 1 })
+  run.get('a', to(server, agent))
+  const queued = run.get('b', to(server, agent))
+  run.get('c', to(server, agent))
+  await until(() => waiting.length === 1)
+  queued.destroy()
+  await turns(3)
+  waiting.pop().end('x')
+  await until(() => waiting.length === 1)
+  waiting.pop().end('x')
+  await run.done()
+  run.note('accepted', server.accepted.length)
+}, { order: 'entity' })
+
+parity('queued_request_gets_a_new_socket_when_the_active_one_fails', async (run) => {
+  const server = await run.scripted((socket, head, { connection }) => {
+    if (connection === 1) socket.resetAndDestroy()
+    else socket.write('HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx')
+  })
+  const agent = run.agent({ maxSockets: 1 })
+  run.get('a', to(server, agent))
+  run.get('b', to(server, agent))
+  await run.done()
+  run.note('accepted', server.accepted.length)
+}, { order: 'entity' })
+
+parity('free_event_of_the_agent_comes_with_socket_and_options', async (run) => {
+  const server = await run.http((req, res) => res.end('x'))
+  const agent = run.agent()
+  agent.on('free', (socket, options) => {
+    run.note('agent free', run.nameOf(socket), options.host, options.port, agent.getName(options),
+      `readable=${socket.readable} writable=${socket.writable} httpMessage=${socket._httpMessage === null}`)
+  })
+  for (const name of ['a', 'b']) {
+    const req = run.get(name, to(server, agent))
+    await run.done(req)
+    await run.released(req.socket)
+  }
+})
+
+parity('destroy_with_idle_sockets_closes_them_alike', async (run) => {
+  const server = await run.http((req, res) => res.end('x'))
+  const agent = run.agent()
+  const req = run.get('a', to(server, agent))
+  await run.done()
+  await run.released(req.socket)
+  agent.destroy()
+  run.pool(agent, 'destroyed')
+  await until(() => req.socket.closed)
+  run.pool(agent, 'closed')
+})
+
+parity('destroy_with_active_connecting_and_queued_requests_fails_them_alike', async (run) => {
+  const server = await run.http(() => {})
+  const agent = run.agent({ maxSockets: 1 })
+  run.get('a', to(server, agent))
+  await once(server, 'request')
+  const other = await run.http(() => {})
+  run.get('b', to(other, agent))
+  agent.destroy()
+  run.pool(agent, 'destroyed')
+  await run.done()
+}, { order: 'entity' })
+
+parity('request_after_destroy_works_alike', async (run) => {
+  const server = await run.http((req, res) => res.end('x'))
+  const agent = run.agent()
+  agent.destroy()
+  const req = run.get('a', to(server, agent))
+  await run.done()
+  await run.released(req.socket)
+  run.pool(agent, 'released')
+})
+
+parity('socket_destroyed_by_its_user_while_idle_leaves_the_pool', async (run) => {
+  const server = await run.http((req, res) => res.end('x'))
+  const agent = run.agent()
+  const req = run.get('a', to(server, agent))
+  await run.done()
+  await run.released(req.socket)
+  req.socket.destroy()
+  run.pool(agent, 'destroyed')
+  await until(() => req.socket.closed)
+  run.pool(agent, 'closed')
+})
+
+parity('agent_remove_takes_the_socket_out_of_the_pool', async (run) => {
+  const server = await run.http((req, res) => res.end('x'))
+  const agent = run.agent()
+  const req = run.get('a', to(server, agent), { respond: (res) => {
+    req.socket.emit('agentRemove')
+    run.pool(agent, 'removed')
+    res.resume()
+  } })
+  await run.done()
+  await turns(3)
+  run.pool(agent, 'done')
+  req.socket.destroy()
+})
+
+parity('get_name_names_origins_alike', async (run) => {
+  const agent = run.agent()
+  const cases = [undefined, {}, { host: 'a' }, { host: 'a', port: 80 }, { host: 'a', port: '80', localAddress: '::1' },
+    { family: 6 }, { family: 4, host: 'b' }, { family: 0 }, { socketPath: '/tmp/x' },
+    { host: '::1', port: 1, family: '6' }]
+  for (const options of cases) run.note('name', agent.getName(options))
+})
+
+parity('keep_socket_alive_that_answers_false_closes_the_socket', async (run) => {
+  const server = await run.http((req, res) => res.end('x'))
+  class Refusing extends run.Agent {
+    keepSocketAlive (socket) {
+      run.note('keepSocketAlive', run.nameOf(socket), `free=${Object.keys(this.freeSockets).length}`)
+      return false
+    }
+  }
+  const agent = run.agent({}, Refusing)
+  for (const name of ['a', 'b']) {
+    const req = run.get(name, to(server, agent))
+    await run.done(req)
+    await run.released(req.socket)
+    run.pool(agent, `${name} released`)
+  }
+})
+
+parity('keep_socket_alive_and_reuse_socket_are_called_alike', async (run) => {
+  const server = await run.http((req, res) => res.end('x'))
+  class Watching extends run.Agent {
+    keepSocketAlive (socket) {
+      run.note('keepSocketAlive', run.nameOf(socket))
+      return super.keepSocketAlive(socket)
+    }
+
+    reuseSocket (socket, req) {
+      super.reuseSocket(socket, req)
+      run.note('reuseSocket', run.nameOf(socket), req.path, `reused=${req.reusedSocket}`)
+    }
+  }
+  const agent = run.agent({}, Watching)
+  for (const name of ['a', 'b', 'c']) {
+    const req = run.get(name, to(server, agent, { path: `/${name}` }))
+    await run.done(req)
+    await run.released(req.socket)
+  }
+})
+
+for (const how of ['returned', 'called back']) {
+  parity(`create_connection_of_a_subclass_${how.replace(' ', '_')}_is_pooled`, async (run) => {
+    const server = await run.http((req, res) => res.end('x'))
+    class Own extends run.Agent {
+      createConnection (options, oncreate) {
+        run.note('createConnection', options.host, options.port, options.keepAlive, options.keepAliveInitialDelay)
+        const socket = net.connect({ host: options.host, port: options.port })
+        if (how === 'returned') return socket
+        socket.once('connect', () => oncreate(null, socket))
+      }
+    }
+    const agent = run.agent({ maxSockets: 1 }, Own)
+    for (const name of ['a', 'b', 'c']) run.get(name, to(server, agent))
+    run.pool(agent, 'requested')
+    await run.done()
+    await turns(3)
+    run.pool(agent, 'done')
+    run.note('accepted', server.accepted.length)
+  })
+}
+
+parity('create_connection_of_a_subclass_that_fails_fails_the_request', async (run) => {
+  class Failing extends run.Agent {
+    createConnection (options, oncreate) {
+      process.nextTick(oncreate, Object.assign(new Error('no way'), { code: 'E_OWN' }))
+    }
+  }
+  const agent = run.agent({}, Failing)
+  run.get('a', { host: '127.0.0.1', port: 1, agent })
+  await run.done()
+})
+
+parity('create_connection_of_the_request_is_used', async (run) => {
+  const server = await run.http((req, res) => res.end('x'))
+  const agent = run.agent()
+  const createConnection = (options) => {
+    run.note('createConnection', options.host)
+    return net.connect({ host: options.host, port: options.port })
+  }
+  run.get('a', to(server, agent, { createConnection }))
+  await run.done()
+  await turns(3)
+  run.pool(agent, 'done')
+})
+
+test('agent_is_an_http_agent_with_node_s_fields_and_maps', () => {
+  const [expected, actual] = [new NodeAgent(), new AgentUnderTest()]
+  assert.ok(actual instanceof NodeAgent.__proto__) // eslint-disable-line no-proto
+  for (const field of ['defaultPort', 'protocol', 'keepAlive', 'keepAliveMsecs', 'maxSockets', 'maxFreeSockets',
+    'maxTotalSockets', 'scheduling', 'totalSocketCount', 'sockets', 'freeSockets', 'requests']) {
+    assert.deepEqual(actual[field], expected[field], field)
+    assert.ok(Object.keys(actual).includes(field) || !Object.keys(expected).includes(field), `${field} is enumerable`)
+  }
+  assert.equal(actual.options.path, null)
+  assert.equal(actual.options.noDelay, true)
+})

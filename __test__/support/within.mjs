@@ -1,0 +1,33 @@
+// Tests of one agent against one server, and the small steps they share.
+import http from 'node:http'
+import { test } from 'node:test'
+import { AgentUnderTest } from './agents.mjs'
+import { collect, once, turns } from './wait.mjs'
+
+export const to = (server, agent, more) => ({ host: '127.0.0.1', port: server.port, agent, ...more })
+
+/** Runs `body` with a server and an agent, and takes both down. */
+export const within = (claim, starting, body, { agentOptions, timeout = 20_000 } = {}) => {
+  test(claim, { timeout }, async (t) => {
+    const server = await starting()
+    const agent = new AgentUnderTest(agentOptions)
+    try {
+      await body({ server, agent, signal: t.signal })
+    } finally {
+      agent.destroy()
+      await server.stop()
+    }
+  })
+}
+
+export const socketOf = async (req) => req.socket ?? (await once(req, 'socket'))[0]
+
+/** One whole exchange; resolves when the socket is back in the pool. */
+export const exchange = async (server, agent, options, body) => {
+  const req = http.request(to(server, agent, options)).end(body)
+  const [res] = await once(req, 'response')
+  const text = await collect(res)
+  if (!req.closed) await new Promise((resolve) => req.once('close', resolve))
+  await turns(2)
+  return { req, res, text, socket: req.socket }
+}

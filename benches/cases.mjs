@@ -1,0 +1,35 @@
+// What is measured, in which unit, and what issue 2 asks of it.
+export const MIB = 1024 * 1024
+export const CLIENTS = ['node', 'holdfast', 'agentkeepalive']
+export const BASELINE = 'node'
+export const SUBJECT = 'holdfast'
+
+const rate = { kind: 'get', unit: 'req/s', better: 'higher', read: (run) => run.perSecond }
+const bytes = { unit: 'MiB/s', better: 'higher', read: (run) => run.bytesPerSecond / MIB }
+
+/** `target` is a limit on the median of the ratios to Node's agent; without one a case is reported only. */
+export const CASES = [
+  { name: 'get-1', title: 'small GET, 1 in flight', inFlight: 1, target: 1.0, ...rate },
+  { name: 'get-10', title: 'small GET, 10 in flight', inFlight: 10, target: 2.0, ...rate },
+  { name: 'get-50', title: 'small GET, 50 in flight', inFlight: 50, target: 2.5, p99: 'no worse', ...rate },
+  { name: 'download', title: '64 MiB download', kind: 'download', inFlight: 1, size: 64 * MIB, target: 1.0, ...bytes },
+  { name: 'upload', title: '64 MiB upload', kind: 'upload', inFlight: 1, size: 64 * MIB, target: 1.0, ...bytes },
+  { name: 'new-connections', title: 'GET without keep-alive, 10 in flight', inFlight: 10, keepAlive: false, ...rate },
+  {
+    name: 'memory',
+    title: '10,000 idle connections',
+    kind: 'memory',
+    connections: 10_000,
+    rounds: 4,
+    target: 1.0,
+    unit: 'B/conn',
+    better: 'lower',
+    read: (run) => run.bytesPerConnection
+  }
+]
+
+/** Whether a median ratio is on the right side of the case's target; undefined without one. */
+export function reaches ({ target, better }, ratio) {
+  if (target === undefined || ratio === undefined) return undefined
+  return better === 'lower' ? ratio <= target : ratio >= target
+}

@@ -1,0 +1,172 @@
+// One measurement of one client, in a process of its own: it is forked with a plan as JSON and sends back its result.
+import http from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const plan = JSON.parse(process.argv[2])
+const Agent = await agentClass(plan.client)
+const CHUNK = Buffer.alloc(64 * 1024, 'x')
+const warmUpMs = plan.seconds * 250
+
+process.once('disconnect', () => process.exit()) // the parent is gone, or has the result
+
+const kinds = { get, download, upload, memory }
+process.send(await kinds[plan.kind](), () => process.disconnect())
+
+/** Only what the plan uses is loaded: another client's code must not weigh on this one's memory. */
+async function agentClass (client) {
+  if (client === 'node') return http.Agent
+  if (client === 'agentkeepalive') return (await import('agentkeepalive')).default
+  return (await import('../index.mjs')).HttpAgent
+}
+
+async function get () {
+  const agent = new Agent({ keepAlive: plan.keepAlive ?? true })
+  const options = { host: '127.0.0.1', port: plan.port, path: '/small', agent }
+  const result = await closedLoop(() => exchange(options))
+  agent.destroy()
+  return result
+}
+
+async function download () {
+  const agent = new Agent({ keepAlive: true })
+  const options = { host: '127.0.0.1', port: plan.port, path: '/download', agent }
+  const result = await transfers(async () => {
+    const { bytes } = await exchange(options)
+    if (bytes !== plan.size) throw new Error(`got ${bytes} of ${plan.size} bytes`)
+  })
+  agent.destroy()
+  return result
+}
+
+async function upload () {
+  const agent = new Agent({ keepAlive: true })
+  const headers = { 'content-length': plan.size }
+  const options = { host: '127.0.0.1', port: plan.port, path: '/upload', method: 'POST', headers, agent }
+  const result = await transfers(async () => {
+    const { headers: answer } = await exchange(options, sendBody)
+    const read = Number(answer['x-request-length'])
+    if (!(read > plan.size)) throw new Error(`nginx read ${read} of ${plan.size} bytes`)
+  })
+  agent.destroy()
+  return result
+}
+
+function sendBody (req) {
+  let left = plan.size
+  const more = () => {
+    while (left > 0) {
+      left -= CHUNK.length
+      if (!req.write(CHUNK) && left > 0) {
+        req.once('drain', more)
+        return
+      }
+    }
+    req.end()
+  }
+  more()
+}
+
+/** Resolves when the answer was read to its end; the connection is idle again by then. */
+function exchange (options, send = (req) => req.end()) {
+  return new Promise((resolve, reject) => {
+    const req = http.request(options, (res) => {
+      let bytes = 0
+      res.on('data', (chunk) => { bytes += chunk.length })
+      res.on('end', () => {
+        if (res.statusCode === 200) resolve({ bytes, headers: res.headers })
+        else reject(new Error(`HTTP ${res.statusCode}`))
+      })
+      res.on('error', reject)
+    })
+    req.on('error', reject)
+    send(req)
+  })
+}
+
+/** Keeps `inFlight` requests going for `seconds`, after a warm-up. */
+async function closedLoop (once) {
+  const latencies = []
+  let measuring = false
+  let going = true
+  const worker = async () => {
+    while (going) {
+      const start = performance.now()
+      await once()
+      if (measuring && going) latencies.push(performance.now() - start)
+    }
+  }
+  const workers = Promise.all(Array.from({ length: plan.inFlight }, worker))
+  await Promise.race([workers, sleep(warmUpMs)])
+  measuring = true
+  const cpu = process.cpuUsage()
+  const from = performance.now()
+  await Promise.race([workers, sleep(plan.seconds * 1000)])
+  going = false
+  const result = summary(latencies, performance.now() - from, process.cpuUsage(cpu))
+  await workers
+  return result
+}
+
+/** One whole transfer after the other, as many as begin within `seconds`, after a warm-up. */
+async function transfers (once) {
+  const warmUntil = performance.now() + warmUpMs
+  do await once()
+  while (performance.now() < warmUntil)
+  const latencies = []
+  const cpu = process.cpuUsage()
+  const from = performance.now()
+  let start = from
+  do {
+    await once()
+    const end = performance.now()
+    latencies.push(end - start)
+    start = end
+  } while (start - from < plan.seconds * 1000)
+  return summary(latencies, start - from, process.cpuUsage(cpu))
+}
+
+function summary (latencies, ms, cpu) {
+  const sorted = Float64Array.from(latencies).sort()
+  const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]
+  return {
+    requests: sorted.length,
+    perSecond: sorted.length / ms * 1000,
+    ...(plan.size && { bytesPerSecond: sorted.length * plan.size / ms * 1000 }),
+    p50: at(0.5),
+    p99: at(0.99),
+    cpuPerRequest: (cpu.user + cpu.system) / sorted.length
+  }
+}
+
+async function memory () {
+  // Nothing may close while it is measured: no limit on free connections, and for agentkeepalive and holdfast no time.
+  const limits = { maxFreeSockets: Infinity, ...(plan.client !== 'node' && { freeSocketTimeout: 0 }) }
+  const agent = new Agent({ keepAlive: true, ...limits })
+  const options = { host: '127.0.0.1', port: plan.port, path: '/', agent }
+  await exchange({ ...options, port: plan.warmUpPort, path: '/small' })
+  const before = await settledRss()
+  const pending = []
+  for (let i = 0; i < plan.connections; i++) {
+    pending.push(exchange(options))
+    if (i % 100 === 99) await sleep(2) // a crowd, not a SYN flood
+  }
+  await Promise.all(pending.splice(0))
+  const after = await settledRss()
+  process.send({ idle: true })
+  const open = await new Promise((resolve) => process.once('message', (message) => resolve(message.open)))
+  agent.destroy()
+  if (open !== plan.connections) throw new Error(`${open} of ${plan.connections} connections stayed open`)
+  return {
+    connections: plan.connections,
+    bytesPerConnection: (after.rss - before.rss) / plan.connections,
+    heapPerConnection: (after.heapUsed - before.heapUsed) / plan.connections
+  }
+}
+
+async function settledRss () {
+  for (let i = 0; i < 6; i++) {
+    globalThis.gc()
+    await sleep(60)
+  }
+  return process.memoryUsage()
+}

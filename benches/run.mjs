@@ -1,0 +1,151 @@
+// npm run bench: holdfast and agentkeepalive against Node's own agent, in pairs, over nginx on loopback.
+import { execFileSync, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { parseArgs } from 'node:util'
+import { CASES, CLIENTS, MIB } from './cases.mjs'
+import { startNginx } from './nginx.mjs'
+import { caseLines, evaluate, machine, summaryLines } from './report.mjs'
+
+const USAGE = `usage: node benches/run.mjs [--only name]... [--seconds n] [--rounds n] [--json]
+cases: ${CASES.map(({ name }) => name).join(', ')}`
+
+const settings = readArguments()
+const say = settings.json ? () => {} : console.log
+const children = new Set()
+const nginx = await startNginx({ size: 64 * MIB })
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => cleanUp().then(() => process.exit(130)))
+
+try {
+  const host = machine()
+  const command = ['node benches/run.mjs', ...process.argv.slice(2)].join(' ')
+  say(`${host.cpu}, ${host.cores} cores, ${host.system}, Node ${host.node}`)
+  say(`${command}   (${settings.rounds} rounds of ${settings.seconds} s a case; medians, ratios within a round)`)
+  const results = []
+  for (const benchCase of settings.cases) {
+    const rounds = await measure(benchCase)
+    const result = evaluate(benchCase, rounds)
+    results.push({ ...result, rounds })
+    say(caseLines(result))
+  }
+  const { seconds, rounds } = settings
+  if (settings.json) console.log(JSON.stringify({ machine: host, command, seconds, rounds, results }, null, 2))
+  say(`\nholdfast, ratios to Node's agent:\n${summaryLines(results)}`)
+} finally {
+  await cleanUp()
+}
+
+/** Every round runs all clients; every second round in reverse, so that a drift of the machine hits them alike. */
+async function measure (benchCase) {
+  const rounds = []
+  const count = Math.min(benchCase.rounds ?? Infinity, settings.rounds)
+  for (let i = 0; i < count; i++) {
+    const round = {}
+    for (const client of i % 2 ? CLIENTS.toReversed() : CLIENTS) {
+      progress(`${benchCase.name}: round ${i + 1} of ${count}, ${client}`)
+      round[client] = await (benchCase.kind === 'memory' ? measureMemory : measureOnce)(client, benchCase)
+    }
+    rounds.push(round)
+  }
+  progress('')
+  return rounds
+}
+
+function measureOnce (client, { kind, inFlight, size, keepAlive }) {
+  return runClient({ client, kind, inFlight, size, keepAlive, port: nginx.port, seconds: settings.seconds })
+}
+
+async function measureMemory (client, benchCase) {
+  const limit = openFileLimit()
+  const connections = Math.min(benchCase.connections, limit - 500)
+  if (connections < benchCase.connections) console.error(`${connections} connections only: ${limit} open files`)
+  const holder = start('./holder.mjs', [String(connections)])
+  const [{ port }] = await once(holder, 'message')
+  const onIdle = async (child) => {
+    holder.send('count')
+    const [{ open }] = await once(holder, 'message')
+    child.send({ open })
+  }
+  try {
+    const plan = { client, kind: 'memory', connections, port, warmUpPort: nginx.port }
+    return await runClient(plan, ['--expose-gc'], onIdle)
+  } finally {
+    await end(holder)
+  }
+}
+
+/** Node raises its own soft limit to the hard one, so the hard one counts. */
+function openFileLimit () {
+  const limit = execFileSync('sh', ['-c', 'ulimit -Hn'], { encoding: 'utf8' }).trim()
+  return limit === 'unlimited' ? Infinity : Number(limit)
+}
+
+/** Resolves with the child's result, or with `{ error }`: a client that fails is a line in the report, not the end. */
+async function runClient (plan, execArgv, onIdle) {
+  const child = start('./client.mjs', [JSON.stringify(plan)], execArgv)
+  let stderr = ''
+  let result
+  child.stderr.setEncoding('utf8').on('data', (text) => { stderr += text })
+  child.on('message', (message) => {
+    if (message.idle) onIdle(child)
+    else result = message
+  })
+  const limit = setTimeout(() => child.kill('SIGKILL'), (settings.seconds * 2 + 60) * 1000)
+  const [code, signal] = await once(child, 'exit')
+  clearTimeout(limit)
+  if (result && !signal) return result
+  const reason = /^\w*Error.*$/m.exec(stderr)?.[0] ?? stderr.trim().split('\n')[0]
+  return { error: signal ? `ended by ${signal}` : reason || `ended with code ${code}` }
+}
+
+function start (file, args, execArgv = []) {
+  const child = fork(new URL(file, import.meta.url), args, { execArgv, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
+  children.add(child)
+  child.once('exit', () => children.delete(child))
+  return child
+}
+
+async function end (child) {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  child.kill()
+  await once(child, 'exit')
+}
+
+async function cleanUp () {
+  await Promise.all([...children].map(end))
+  await nginx.stop()
+}
+
+function progress (text) {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`)
+}
+
+function readArguments () {
+  let values
+  try {
+    ({ values } = parseArgs({
+      options: {
+        only: { type: 'string', multiple: true },
+        seconds: { type: 'string', default: '2' },
+        rounds: { type: 'string', default: '5' },
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false }
+      }
+    }))
+  } catch (error) {
+    stop(error.message)
+  }
+  if (values.help) stop()
+  const [seconds, rounds] = [Number(values.seconds), Number(values.rounds)]
+  if (!(seconds > 0)) stop(`--seconds must be a number above 0, not ${values.seconds}`)
+  if (!(Number.isInteger(rounds) && rounds > 0)) stop(`--rounds must be a whole number above 0, not ${values.rounds}`)
+  const unknown = values.only?.find((name) => !CASES.some((benchCase) => benchCase.name === name))
+  if (unknown !== undefined) stop(`no case is called ${unknown}`)
+  const cases = CASES.filter(({ name }) => values.only?.includes(name) ?? true)
+  return { seconds, rounds, json: values.json, cases }
+}
+
+function stop (problem) {
+  if (problem) console.error(problem)
+  console.error(USAGE)
+  process.exit(problem ? 2 : 0)
+}
