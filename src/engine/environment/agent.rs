@@ -1,0 +1,124 @@
+//! What belongs to one agent: pool, limits, policy, tallies.
+
+use std::time::Duration;
+
+use super::{AgentId, Environment};
+use crate::engine::lifetime;
+use crate::engine::pool::{self, Counts, OriginId, Pool};
+use crate::engine::reactor::Reactor;
+use crate::engine::retry::Policy;
+use crate::engine::stats::Tally;
+use crate::engine::transport::Knobs;
+
+/// An agent's options, as far as the engine knows them.
+#[derive(Clone, Copy, Debug)]
+pub struct AgentOptions {
+    /// How many.
+    pub limits: pool::Limits,
+    /// How long.
+    pub lifetime: lifetime::Limits,
+    /// What is sent again.
+    pub retry: Policy,
+    /// What the kernel does.
+    pub knobs: Knobs,
+    /// Longest time for opening a connection, name lookup included.
+    pub connect_timeout: Option<Duration>,
+    /// Longest time for a waiter.
+    pub queue_timeout: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) name: Box<str>,
+    pub(super) tally: Tally,
+}
+
+/// One agent of an environment.
+#[derive(Debug)]
+pub struct Agent {
+    pub(super) options: AgentOptions,
+    pub(super) pool: Pool,
+    /// By the number of the origin.
+    records: Vec<Option<Record>>,
+}
+
+impl Agent {
+    pub(super) fn tally(&mut self, origin: OriginId) -> &mut Tally {
+        let record = self.records.get_mut(origin.0 as usize).and_then(Option::as_mut);
+        &mut record.expect("an origin has a record as long as it is in the pool").tally
+    }
+}
+
+/// One origin's numbers at this moment.
+#[derive(Debug)]
+pub struct OriginStats<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Connections by state.
+    pub counts: Counts,
+    /// Checkouts that wait.
+    pub waiting: usize,
+    /// What it has seen.
+    pub tally: &'a Tally,
+}
+
+impl<R: Reactor> Environment<R> {
+    /// A new agent.
+    pub fn add_agent(&mut self, options: AgentOptions) -> AgentId {
+        let agent = Agent { options, pool: Pool::new(options.limits), records: Vec::new() };
+        AgentId(u32::try_from(self.agents.insert(agent)).expect("fewer agents than addresses"))
+    }
+
+    /// Forgets an agent that has no connections and no waiters any more; `false` if it has.
+    pub fn remove_agent(&mut self, id: AgentId) -> bool {
+        let is_unused = |agent: &Agent| agent.pool.total().all() == 0 && agent.pool.waiters().next().is_none();
+        let removable = self.agents.get(id.0 as usize).is_some_and(is_unused);
+        removable && self.agents.try_remove(id.0 as usize).is_some()
+    }
+
+    /// New numbers for an agent; nothing is closed for them.
+    pub fn set_limits(&mut self, id: AgentId, limits: pool::Limits) {
+        self.agent(id).pool.set_limits(limits);
+    }
+
+    /// The numbers in force.
+    pub fn limits(&mut self, id: AgentId) -> pool::Limits {
+        self.agent(id).pool.limits()
+    }
+
+    /// Makes an origin known to an agent.
+    pub fn add_origin(&mut self, id: AgentId, name: &str) -> OriginId {
+        let agent = self.agent(id);
+        let origin = agent.pool.add_origin();
+        let at = origin.0 as usize;
+        if agent.records.len() <= at {
+            agent.records.resize_with(at + 1, || None);
+        }
+        if let Some(record) = agent.records.get_mut(at) {
+            *record = Some(Record { name: name.into(), tally: Tally::default() });
+        }
+        origin
+    }
+
+    /// Forgets an origin that has neither connections nor waiters, and its numbers; `false` if it has.
+    pub fn remove_origin(&mut self, id: AgentId, origin: OriginId) -> bool {
+        let agent = self.agent(id);
+        let removed = agent.pool.remove_origin(origin);
+        if removed && let Some(record) = agent.records.get_mut(origin.0 as usize) {
+            *record = None;
+        }
+        removed
+    }
+
+    /// The numbers of an agent's origins.
+    pub fn stats(&self, id: AgentId) -> impl Iterator<Item = OriginStats<'_>> {
+        self.agents.get(id.0 as usize).into_iter().flat_map(|agent| {
+            agent.records.iter().enumerate().filter_map(|(at, record)| {
+                let origin = OriginId(u32::try_from(at).ok()?);
+                let Record { name, tally } = record.as_ref()?;
+                let (counts, waiting) = (agent.pool.counts(origin), agent.pool.waiting(origin));
+                Some(OriginStats { name, counts, waiting, tally })
+            })
+        })
+    }
+}

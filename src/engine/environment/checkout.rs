@@ -1,0 +1,301 @@
+//! Checkout, release, and every way a connection leaves the pool.
+
+use std::time::Instant;
+
+use super::connection::{Connection, Link, State};
+use super::{AgentId, Due, Environment, Event, Facts};
+use crate::engine::lifetime::{Hint, Verdict};
+use crate::engine::pool::{Checkout, CloseReason, ConnectionId, OriginId, Release, WaiterId};
+use crate::engine::reactor::Reactor;
+use crate::engine::transport::Liveness;
+
+/// The answer to one checkout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// A live connection.
+    Reused(ConnectionId),
+    /// A place for a new one: say where to with [`Environment::connect`].
+    New(ConnectionId),
+    /// None yet.
+    Waiting(WaiterId),
+    /// None, and no room to wait.
+    QueueFull,
+}
+
+impl<R: Reactor> Environment<R> {
+    /// Asks for a connection to `origin`.
+    pub fn checkout(&mut self, agent: AgentId, origin: OriginId, idempotent: bool, now: Instant) -> Lease {
+        loop {
+            match self.agent(agent).pool.checkout(origin) {
+                Checkout::Candidate(id) => match self.usable(id, now) {
+                    Ok(idle_since) => {
+                        self.agent(agent).pool.take(origin, id);
+                        let age = now.saturating_duration_since(idle_since);
+                        self.agent(agent).tally(origin).idle_age.record_micros(age);
+                        self.lease(id, idempotent);
+                        return Lease::Reused(id);
+                    }
+                    Err(reason) => self.end_idle(id, reason),
+                },
+                Checkout::Connect => return Lease::New(self.reserve(agent, origin, idempotent, now)),
+                Checkout::Wait { waiter, evict } => {
+                    if let Some(id) = evict {
+                        self.end_idle(id, CloseReason::Evicted);
+                    }
+                    if let Some(timeout) = self.agent(agent).options.queue_timeout {
+                        self.remind(now + timeout, Due::Waiter(agent, origin, waiter));
+                    }
+                    return Lease::Waiting(waiter);
+                }
+                Checkout::QueueFull => {
+                    self.agent(agent).tally(origin).queue_full += 1;
+                    return Lease::QueueFull;
+                }
+            }
+        }
+    }
+
+    /// A place for a connection that the embedder opens whatever the limits say.
+    pub fn reserve_anyway(&mut self, agent: AgentId, origin: OriginId, now: Instant) -> ConnectionId {
+        self.agent(agent).pool.connect_anyway(origin);
+        self.reserve(agent, origin, false, now)
+    }
+
+    /// The longest waiter that there is room for now, and its new connection.
+    pub fn grant(&mut self, agent: AgentId, now: Instant) -> Option<(WaiterId, ConnectionId)> {
+        let (waiter, origin) = self.agent(agent).pool.grant()?;
+        Some((waiter, self.reserve(agent, origin, false, now)))
+    }
+
+    /// Says of a lease that was granted or handed over whether its request may be sent twice, and how long it waited.
+    pub fn begin(&mut self, id: ConnectionId, idempotent: bool, waited: std::time::Duration) {
+        let Some(connection) = self.connection(id) else { return };
+        connection.exchange.idempotent = idempotent;
+        let (agent, origin) = (connection.agent, connection.origin);
+        self.agent(agent).tally(origin).queue_wait.record_micros(waited);
+    }
+
+    /// Takes a waiter out of the queue; `false` if it is not in it.
+    pub fn cancel(&mut self, agent: AgentId, origin: OriginId, waiter: WaiterId) -> bool {
+        self.agent(agent).pool.cancel(origin, waiter)
+    }
+
+    /// Notes the server's `Keep-Alive` header for a connection.
+    pub fn hint(&mut self, id: ConnectionId, hint: Hint) {
+        if let Some(connection) = self.connection(id) {
+            // Apache counts `max` down, Node repeats the same one: what is left by our own count is never raised.
+            let left = connection.life.hint.max;
+            let max = hint.max.map_or(left, |max| Some(left.map_or(max, |left| left.min(max))));
+            connection.life.hint = Hint { timeout: hint.timeout, max };
+        }
+    }
+
+    /// Sets an idle timeout for one connection alone; `None` is no limit.
+    pub fn set_idle_timeout(&mut self, id: ConnectionId, timeout: Option<std::time::Duration>) {
+        if let Some(connection) = self.connection(id) {
+            connection.life.idle_override = Some(timeout.unwrap_or_default());
+        }
+    }
+
+    /// An exchange is over. `reusable` is the embedder's verdict: both messages whole, nobody asked to close.
+    pub fn release(&mut self, id: ConnectionId, reusable: bool, now: Instant) -> Option<Release> {
+        let (agent, origin) = self.place(id)?;
+        let limits = self.agent(agent).options.lifetime;
+        let connection = self.connection(id)?;
+        if connection.state != State::Leased {
+            return None;
+        }
+        connection.life.requests += 1;
+        let mut keep = connection.life.may_serve(&limits, now).and_then(|()| connection.is_clean(reusable));
+        let mut until = None;
+        let waited_for = self.agent(agent).pool.waiting(origin) > 0;
+        let connection = self.connection(id)?;
+        if keep.is_ok() && waited_for {
+            keep = connection.liveness();
+        } else if keep.is_ok() {
+            match connection.life.keep_idle(&limits, now) {
+                Verdict::Keep(end) => until = end,
+                Verdict::Close(reason) => keep = Err(reason),
+            }
+        }
+        let release = self.agent(agent).pool.release(origin, id, keep);
+        match release {
+            Release::Handed(_) => self.lease(id, false),
+            Release::Kept => self.rest(id, until, now),
+            Release::Close(reason) => {
+                if let Some(connection) = self.connection(id) {
+                    connection.state = State::Closing(reason);
+                }
+                self.tally_close(id, reason);
+            }
+        }
+        Some(release)
+    }
+
+    /// Closes a connection at once: what was not sent is lost. [`Event::Gone`] follows.
+    pub fn close(&mut self, id: ConnectionId, reason: CloseReason, reset: bool) {
+        let Some((agent, origin)) = self.place(id) else { return };
+        let Some(connection) = self.connection(id) else { return };
+        let state = std::mem::replace(&mut connection.state, State::Closing(reason));
+        let was_opening = matches!(connection.link, Link::Opening { .. });
+        let pool = &mut self.agent(agent).pool;
+        match state {
+            State::Connecting => pool.closing_while_connecting(origin),
+            State::Leased => pool.closing_while_leased(origin),
+            State::Idle { .. } => pool.closing_while_idle(origin, id),
+            State::Closing(_) => {}
+        }
+        if let State::Closing(first) = state {
+            if let Some(connection) = self.connection(id) {
+                connection.state = State::Closing(first);
+            }
+        } else {
+            self.tally_close(id, reason);
+        }
+        if was_opening {
+            self.opening_ended();
+        }
+        let Some(connection) = self.connections.get_mut(id.0 as usize) else { return };
+        if reset && let Some(open) = connection.open() {
+            // A kernel that will not reset closes in order, which is the next best.
+            drop(open.transport.reset_on_close());
+        }
+        connection.cut(&mut self.reactor, Some(id));
+    }
+
+    /// The embedder has let go of a closing connection: its place is free.
+    pub fn dispose(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.try_remove(id.0 as usize) else { return };
+        debug_assert!(matches!(connection.state, State::Closing(_)), "only closing connections are disposed of");
+        self.agent(connection.agent).pool.closed(connection.origin);
+    }
+
+    /// What is known of a connection.
+    #[must_use]
+    pub fn facts(&self, id: ConnectionId, now: Instant) -> Option<Facts> {
+        self.connections.get(id.0 as usize).map(|connection| connection.facts(now))
+    }
+
+    pub(super) fn place(&self, id: ConnectionId) -> Option<(AgentId, OriginId)> {
+        self.connections.get(id.0 as usize).map(|connection| (connection.agent, connection.origin))
+    }
+
+    pub(super) fn idle_due(&mut self, id: ConnectionId, now: Instant) {
+        let Some(connection) = self.connection(id) else { return };
+        connection.reminder = None;
+        let State::Idle { until: Some((at, reason)), .. } = connection.state else { return };
+        if at <= now {
+            self.end_idle(id, reason);
+        } else {
+            self.remind_idle(id, at);
+        }
+    }
+
+    pub(super) fn waiter_due(&mut self, agent: AgentId, origin: OriginId, waiter: WaiterId) {
+        // The agent may be gone, and its number may be another's; then the waiter is not found.
+        if !self.agents.contains(agent.0 as usize) || self.agent(agent).pool.waiting(origin) == 0 {
+            return;
+        }
+        if self.cancel(agent, origin, waiter) {
+            self.agent(agent).tally(origin).queue_timeouts += 1;
+            self.tell(Event::GaveUp { agent, waiter });
+        }
+    }
+
+    pub(super) fn tally_close(&mut self, id: ConnectionId, reason: CloseReason) {
+        let Some(connection) = self.connection(id) else { return };
+        let (agent, origin, requests) = (connection.agent, connection.origin, connection.life.requests);
+        self.agent(agent).tally(origin).close(reason, requests);
+    }
+
+    /// Closes an idle connection, and tells.
+    pub(super) fn end_idle(&mut self, id: ConnectionId, reason: CloseReason) {
+        let Some((agent, origin)) = self.place(id) else { return };
+        self.agent(agent).pool.closing_while_idle(origin, id);
+        self.tally_close(id, reason);
+        if let Some(connection) = self.connections.get_mut(id.0 as usize) {
+            connection.state = State::Closing(reason);
+            if matches!(connection.link, Link::Open(_)) {
+                connection.cut(&mut self.reactor, None);
+            }
+        }
+        self.tell_soon(Event::Ended { id, reason });
+    }
+
+    fn reserve(&mut self, agent: AgentId, origin: OriginId, idempotent: bool, now: Instant) -> ConnectionId {
+        let limits = self.agent(agent).options.lifetime;
+        let mut connection = Connection::new(agent, origin, &limits, now);
+        connection.begin_exchange(idempotent, false);
+        self.agent(agent).tally(origin).requests += 1;
+        ConnectionId(u32::try_from(self.connections.insert(connection)).expect("fewer connections than descriptors"))
+    }
+
+    /// When it became idle, if it may serve now. The clock is asked here too: a busy loop delays every timer.
+    fn usable(&self, id: ConnectionId, now: Instant) -> Result<Instant, CloseReason> {
+        let connection = self.connections.get(id.0 as usize).ok_or(CloseReason::Error)?;
+        let State::Idle { since, until } = connection.state else { return Err(CloseReason::Error) };
+        match until {
+            Some((at, reason)) if at <= now => Err(reason),
+            Some(_) | None => connection.liveness().map(|()| since),
+        }
+    }
+
+    fn lease(&mut self, id: ConnectionId, idempotent: bool) {
+        let Some((agent, origin)) = self.place(id) else { return };
+        let keep_replay = self.agent(agent).options.retry.enabled;
+        let tally = self.agent(agent).tally(origin);
+        tally.requests += 1;
+        tally.reused += 1;
+        let Some(connection) = self.connections.get_mut(id.0 as usize) else { return };
+        connection.state = State::Leased;
+        connection.is_held = true;
+        connection.begin_exchange(idempotent, keep_replay);
+        if let Link::Open(open) = &mut connection.link {
+            self.reactor.hold(&mut open.watch, true);
+        }
+        self.update_interest(id);
+    }
+
+    fn rest(&mut self, id: ConnectionId, until: Option<(Instant, CloseReason)>, now: Instant) {
+        let Some(connection) = self.connections.get_mut(id.0 as usize) else { return };
+        connection.state = State::Idle { since: now, until };
+        connection.is_held = false;
+        connection.output.clear();
+        if let Link::Open(open) = &mut connection.link {
+            self.reactor.hold(&mut open.watch, false);
+        }
+        self.update_interest(id);
+        if let Some((at, _)) = until {
+            self.remind_idle(id, at);
+        }
+    }
+
+    fn remind_idle(&mut self, id: ConnectionId, at: Instant) {
+        let Some(connection) = self.connection(id) else { return };
+        if connection.reminder.is_none_or(|earlier| at < earlier) {
+            connection.reminder = Some(at);
+            self.remind(at, Due::Idle(id));
+        }
+    }
+}
+
+impl<W> Connection<W> {
+    fn is_clean(&self, reusable: bool) -> Result<(), CloseReason> {
+        let is_usable = match self.link {
+            Link::Foreign => true,
+            Link::Open(_) => self.output.is_empty() && !self.is_ended && !self.ends_after_output,
+            Link::None | Link::Opening { .. } => false,
+        };
+        if reusable && is_usable { Ok(()) } else { Err(CloseReason::Finished) }
+    }
+
+    /// Asks the kernel; of a foreign socket the embedder alone knows.
+    fn liveness(&self) -> Result<(), CloseReason> {
+        match self.open().map_or(Liveness::Quiet, |open| open.transport.peek()) {
+            Liveness::Quiet => Ok(()),
+            Liveness::Unsolicited => Err(CloseReason::Unsolicited),
+            Liveness::Fin => Err(CloseReason::PeerFin),
+            Liveness::Reset => Err(CloseReason::PeerReset),
+        }
+    }
+}

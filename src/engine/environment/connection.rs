@@ -1,0 +1,252 @@
+//! One place in the pool: its state, its link to the peer, its exchange.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{AgentId, Trouble};
+use crate::engine::connect::{Attempt, Target};
+use crate::engine::lifetime::{Life, Limits};
+use crate::engine::pool::{CloseReason, ConnectionId, OriginId};
+use crate::engine::reactor::{Interest, Reactor};
+use crate::engine::retry::Replay;
+use crate::engine::transport::Transport;
+
+/// The four states of the glossary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Connecting,
+    Leased,
+    Idle {
+        since: Instant,
+        until: Option<(Instant, CloseReason)>,
+    },
+    Closing(CloseReason),
+}
+
+/// What leads to the peer.
+#[derive(Debug)]
+pub(super) enum Link<W> {
+    /// Nothing yet, or nothing any more.
+    None,
+    /// On its way.
+    Opening {
+        /// Held for its drop, which cancels.
+        _attempt: Attempt,
+        ticket: u64,
+    },
+    /// A socket of this engine.
+    Open(Open<W>),
+    /// A socket that the embedder opened and drives itself.
+    Foreign,
+}
+
+#[derive(Debug)]
+pub(super) struct Open<W> {
+    pub(super) transport: Transport,
+    pub(super) watch: W,
+    pub(super) interest: Interest,
+}
+
+/// One request and its response.
+#[derive(Debug, Default)]
+pub(super) struct Exchange {
+    pub(super) idempotent: bool,
+    pub(super) reused: bool,
+    pub(super) answered: bool,
+    pub(super) bytes_written: u64,
+    pub(super) replays: u32,
+    pub(super) replay: Replay,
+}
+
+/// Bytes that the kernel has not taken yet.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Output {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    pub(super) fn unsent(&self) -> &[u8] {
+        self.bytes.get(self.sent..).unwrap_or_default()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.unsent().is_empty()
+    }
+
+    pub(super) fn advance(&mut self, count: usize) {
+        self.sent += count;
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
+    /// An idle connection holds on to a request head's worth of memory, no more.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(4096);
+        self.sent = 0;
+    }
+
+    pub(super) fn replace(&mut self, bytes: Vec<u8>) {
+        self.bytes = bytes;
+        self.sent = 0;
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Connection<W> {
+    pub(super) agent: AgentId,
+    pub(super) origin: OriginId,
+    pub(super) state: State,
+    pub(super) link: Link<W>,
+    pub(super) life: Life,
+    pub(super) exchange: Exchange,
+    pub(super) output: Output,
+    /// The embedder waits for `Written`.
+    pub(super) is_awaited: bool,
+    /// The embedder wants bytes.
+    pub(super) is_flowing: bool,
+    /// The peer's FIN was read.
+    pub(super) is_ended: bool,
+    /// FIN is sent as soon as the output is.
+    pub(super) ends_after_output: bool,
+    /// The embedder wants this connection to keep the loop alive.
+    pub(super) is_held: bool,
+    pub(super) is_gathered: bool,
+    pub(super) no_delay: bool,
+    pub(super) keep_alive: Option<Duration>,
+    pub(super) bytes_read: u64,
+    pub(super) bytes_written: u64,
+    pub(super) target: Option<Arc<Target>>,
+    pub(super) begun: Instant,
+    pub(super) opened: Option<Instant>,
+    /// When the idle deadline in the heap fires, so that there is one entry, not one per release.
+    pub(super) reminder: Option<Instant>,
+    pub(super) trouble: Option<Trouble>,
+}
+
+impl<W> Connection<W> {
+    pub(super) fn new(agent: AgentId, origin: OriginId, limits: &Limits, now: Instant) -> Self {
+        Self {
+            agent,
+            origin,
+            state: State::Connecting,
+            link: Link::None,
+            life: Life::begin(limits, now, 0.0),
+            exchange: Exchange::default(),
+            output: Output::default(),
+            is_awaited: false,
+            is_flowing: false,
+            is_ended: false,
+            ends_after_output: false,
+            is_held: true,
+            is_gathered: false,
+            no_delay: false,
+            keep_alive: None,
+            bytes_read: 0,
+            bytes_written: 0,
+            target: None,
+            begun: now,
+            opened: None,
+            reminder: None,
+            trouble: None,
+        }
+    }
+
+    pub(super) fn open(&self) -> Option<&Open<W>> {
+        match &self.link {
+            Link::Open(open) => Some(open),
+            Link::None | Link::Opening { .. } | Link::Foreign => None,
+        }
+    }
+
+    /// Begins the next exchange.
+    pub(super) fn begin_exchange(&mut self, idempotent: bool, keep_replay: bool) {
+        let reused = self.life.requests > 0;
+        if reused {
+            self.life.hint.max = self.life.hint.max.map(|max| max.saturating_sub(1));
+        }
+        let mut replay = std::mem::take(&mut self.exchange.replay);
+        if reused && keep_replay {
+            replay.restart();
+        } else {
+            replay = Replay::Off;
+        }
+        self.exchange = Exchange { idempotent, reused, replay, ..Exchange::default() };
+        self.is_flowing = true;
+    }
+
+    /// What it must be watched for right now.
+    pub(super) fn wanted(&self) -> Interest {
+        let listens = match self.state {
+            State::Idle { .. } => true,
+            State::Leased => self.is_flowing,
+            State::Connecting | State::Closing(_) => false,
+        };
+        Interest { readable: listens && !self.is_ended, writable: !self.output.is_empty() && !self.is_gathered }
+    }
+
+    /// Cuts the link. The reactor tells `gone` when it is done, if somebody asks.
+    pub(super) fn cut<R: Reactor<Watch = W>>(&mut self, reactor: &mut R, gone: Option<ConnectionId>) {
+        self.output.clear();
+        match std::mem::replace(&mut self.link, Link::None) {
+            Link::Open(Open { transport, watch, .. }) => {
+                reactor.unwatch(watch, gone);
+                drop(transport);
+            }
+            Link::None | Link::Opening { .. } | Link::Foreign => {
+                if let Some(id) = gone {
+                    reactor.gone_later(id);
+                }
+            }
+        }
+    }
+
+    pub(super) fn facts(&self, now: Instant) -> Facts {
+        Facts {
+            bytes_read: self.bytes_read,
+            bytes_written: self.bytes_written,
+            unsent: self.output.unsent().len(),
+            requests: self.life.requests,
+            age: self.opened.map(|opened| now.saturating_duration_since(opened)),
+            connect: self.opened.map(|opened| opened.saturating_duration_since(self.begun)),
+            idle: match self.state {
+                State::Idle { since, .. } => Some(now.saturating_duration_since(since)),
+                State::Connecting | State::Leased | State::Closing(_) => None,
+            },
+            reason: match self.state {
+                State::Closing(reason) => Some(reason),
+                State::Connecting | State::Leased | State::Idle { .. } => None,
+            },
+            is_tcp: self.open().is_some_and(|open| open.transport.is_tcp()),
+        }
+    }
+}
+
+/// What is known of one connection at this moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// Bytes that came, over all exchanges.
+    pub bytes_read: u64,
+    /// Bytes that the kernel took, over all exchanges.
+    pub bytes_written: u64,
+    /// Bytes that it has not taken yet.
+    pub unsent: usize,
+    /// Exchanges finished.
+    pub requests: u32,
+    /// Since it was opened.
+    pub age: Option<Duration>,
+    /// How long opening it took.
+    pub connect: Option<Duration>,
+    /// Since it was released, while it is idle.
+    pub idle: Option<Duration>,
+    /// Why it is closing.
+    pub reason: Option<CloseReason>,
+    /// Whether it is TCP.
+    pub is_tcp: bool,
+}

@@ -1,0 +1,97 @@
+//! What the embedder hears, and where it wants its bytes.
+
+use super::AgentId;
+use crate::engine::pool::{CloseReason, ConnectionId, WaiterId};
+
+/// One fact for the embedder, in the order in which they happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Bytes arrived in a slab.
+    Data {
+        /// Whose.
+        id: ConnectionId,
+        /// The slab's number.
+        slab: u32,
+        /// Where they begin.
+        offset: u32,
+        /// How many.
+        length: u32,
+    },
+    /// The peer closed its side.
+    End {
+        /// Whose.
+        id: ConnectionId,
+    },
+    /// Reading failed.
+    ReadFailed {
+        /// Whose.
+        id: ConnectionId,
+        /// The system's error number.
+        errno: i32,
+    },
+    /// The kernel has taken everything that [`Wrote::Pending`](super::Wrote::Pending) announced.
+    Written {
+        /// Whose.
+        id: ConnectionId,
+    },
+    /// Writing what was pending failed.
+    WriteFailed {
+        /// Whose.
+        id: ConnectionId,
+        /// The system's error number.
+        errno: i32,
+    },
+    /// The name was looked up; [`addresses`](super::Environment::take_addresses) has the answer.
+    Found {
+        /// Whose.
+        id: ConnectionId,
+    },
+    /// Open and leased.
+    Connected {
+        /// Whose.
+        id: ConnectionId,
+    },
+    /// Could not be opened; [`take_trouble`](super::Environment::take_trouble) says why.
+    ConnectFailed {
+        /// Whose.
+        id: ConnectionId,
+    },
+    /// The FIN asked for was sent.
+    ShutDown {
+        /// Whose.
+        id: ConnectionId,
+    },
+    /// An idle connection ended and was closed.
+    Ended {
+        /// Whose.
+        id: ConnectionId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// The exchange goes on on a fresh connection.
+    Replaying {
+        /// Whose.
+        id: ConnectionId,
+    },
+    /// The loop is done with a closed connection.
+    Gone {
+        /// Whose.
+        id: ConnectionId,
+    },
+    /// A waiter waited for too long.
+    GaveUp {
+        /// Whose waiter.
+        agent: AgentId,
+        /// Which.
+        waiter: WaiterId,
+    },
+}
+
+/// Memory that the embedder lends for reads. What was committed is never written again.
+pub trait Slabs {
+    /// Room for the next read, or `None` when the embedder must be told first of what was read.
+    fn room(&mut self) -> Option<&mut [u8]>;
+
+    /// The first `length` bytes of that room are filled: which slab, and from where.
+    fn commit(&mut self, length: usize) -> (u32, u32);
+}

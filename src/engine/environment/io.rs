@@ -1,0 +1,331 @@
+//! Bytes in, bytes out, and what happens when a connection dies.
+
+use std::io;
+
+use super::connection::{Link, Open, State};
+use super::{Environment, Event, Slabs};
+use crate::engine::pool::{CloseReason, ConnectionId};
+use crate::engine::reactor::{Interest, Reactor, Ready};
+use crate::engine::retry::{Attempt, decide};
+use crate::engine::transport::{Liveness, Received};
+
+/// A fast peer must not starve the loop: so much is read from one connection in one turn at most, in reads of a slab.
+const READS_PER_TURN: usize = 4;
+
+/// What became of bytes to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrote {
+    /// The kernel has them.
+    Taken,
+    /// Not all yet: [`Event::Written`] or [`Event::WriteFailed`] follows.
+    Pending,
+    /// The connection is dead, with this system error number.
+    Failed(i32),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Death {
+    Fin,
+    Unsolicited,
+    Error(i32),
+}
+
+impl Death {
+    fn reason(self) -> CloseReason {
+        match self {
+            Self::Fin => CloseReason::PeerFin,
+            Self::Unsolicited => CloseReason::Unsolicited,
+            Self::Error(_) => CloseReason::PeerReset,
+        }
+    }
+}
+
+fn errno(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EIO)
+}
+
+impl<R: Reactor> Environment<R> {
+    /// From here to [`scatter`](Self::scatter) heads of requests are held back, so that a turn's requests leave together.
+    pub fn gather(&mut self) {
+        self.gathering = true;
+    }
+
+    /// Sends what was held back.
+    pub fn scatter(&mut self) {
+        self.gathering = false;
+        for id in std::mem::take(&mut self.gathered) {
+            if let Some(connection) = self.connection(id)
+                && std::mem::take(&mut connection.is_gathered)
+            {
+                self.flush(id);
+            }
+        }
+    }
+
+    /// Writes a part of the exchange's request. `more` says that another part follows at once.
+    pub fn write(&mut self, id: ConnectionId, bytes: &[u8], more: bool) -> Wrote {
+        let gathering = self.gathering;
+        let Some((agent, _)) = self.place(id) else { return Wrote::Failed(libc::EPIPE) };
+        let max_replay = self.agent(agent).options.retry.max_bytes;
+        let Some(connection) = self.connection(id) else { return Wrote::Failed(libc::EPIPE) };
+        if !connection.exchange.answered {
+            connection.exchange.replay.record(bytes, max_replay);
+        }
+        let is_first = connection.exchange.bytes_written == 0 && !connection.exchange.answered;
+        let sent = match &connection.link {
+            Link::Open(open) if connection.output.is_empty() && !more => {
+                if gathering && is_first {
+                    Ok(None)
+                } else {
+                    open.transport.send(bytes).map(Some)
+                }
+            }
+            Link::Open(_) | Link::Opening { .. } => Ok(None),
+            Link::None | Link::Foreign => return Wrote::Failed(libc::EPIPE),
+        };
+        match sent {
+            Ok(Some(count)) => {
+                connection.bytes_written += count as u64;
+                connection.exchange.bytes_written += count as u64;
+                let Some(rest) = bytes.get(count..).filter(|rest| !rest.is_empty()) else { return Wrote::Taken };
+                connection.output.push(rest);
+            }
+            Ok(None) => {
+                connection.output.push(bytes);
+                if more {
+                    return Wrote::Pending;
+                }
+                if gathering && is_first && !std::mem::replace(&mut connection.is_gathered, true) {
+                    self.gathered.push(id);
+                }
+            }
+            Err(error) => {
+                connection.output.push(bytes);
+                let errno = errno(&error);
+                if !self.replays(id, Death::Error(errno)) {
+                    return Wrote::Failed(errno);
+                }
+            }
+        }
+        let Some(connection) = self.connection(id) else { return Wrote::Failed(libc::EPIPE) };
+        connection.is_awaited = true;
+        // What a `more` left behind is sent here, not when the loop next turns.
+        if !connection.is_gathered && connection.open().is_some() {
+            self.flush_quietly(id)
+        } else {
+            Wrote::Pending
+        }
+    }
+
+    /// Sends FIN once everything written has left; [`Event::ShutDown`] follows.
+    pub fn shut_down(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connection(id) else { return };
+        connection.ends_after_output = true;
+        if connection.output.is_empty() && !matches!(connection.link, Link::Opening { .. }) {
+            self.finish_shut_down(id);
+            self.reactor.wake();
+        }
+    }
+
+    /// Whether the embedder wants bytes of this connection.
+    pub fn set_flowing(&mut self, id: ConnectionId, flowing: bool) {
+        if let Some(connection) = self.connection(id)
+            && connection.is_flowing != flowing
+        {
+            connection.is_flowing = flowing;
+            self.update_interest(id);
+        }
+    }
+
+    /// Whether a leased connection keeps the loop alive.
+    pub fn set_held(&mut self, id: ConnectionId, held: bool) {
+        let Some(connection) = self.connections.get_mut(id.0 as usize) else { return };
+        connection.is_held = held;
+        if let Link::Open(open) = &mut connection.link {
+            self.reactor.hold(&mut open.watch, held);
+        }
+    }
+
+    /// Serves one readiness; `false` if there was no room for its bytes.
+    pub(super) fn serve(&mut self, ready: Ready, slabs: &mut impl Slabs) -> bool {
+        let Ready { id, readable, writable, stopped } = ready;
+        let Some(connection) = self.connections.get_mut(id.0 as usize) else { return true };
+        if stopped && let Link::Open(open) = &mut connection.link {
+            open.interest = Interest::default();
+        }
+        if readable || stopped {
+            match connection.state {
+                State::Idle { .. } => self.check_idle(id),
+                State::Leased if connection.is_flowing && !connection.is_ended => {
+                    if !self.read(id, slabs) {
+                        return false;
+                    }
+                }
+                State::Leased | State::Connecting | State::Closing(_) => {}
+            }
+        }
+        if (writable || stopped) && self.connection(id).is_some_and(|connection| !connection.output.is_empty()) {
+            self.flush(id);
+        }
+        // A stopped watch whose owner still wants to hear starts again; a paused one waits for `set_flowing`.
+        if stopped {
+            self.update_interest(id);
+        }
+        true
+    }
+
+    fn check_idle(&mut self, id: ConnectionId) {
+        let reason = match self.connection(id).and_then(|connection| connection.open()).map(|open| open.transport.peek()) {
+            None | Some(Liveness::Quiet) => return,
+            Some(Liveness::Unsolicited) => CloseReason::Unsolicited,
+            Some(Liveness::Fin) => CloseReason::PeerFin,
+            Some(Liveness::Reset) => CloseReason::PeerReset,
+        };
+        self.end_idle(id, reason);
+    }
+
+    fn read(&mut self, id: ConnectionId, slabs: &mut impl Slabs) -> bool {
+        for _ in 0..READS_PER_TURN {
+            let Some(room) = slabs.room() else { return false };
+            let Some(connection) = self.connections.get_mut(id.0 as usize) else { return true };
+            let Link::Open(open) = &mut connection.link else { return true };
+            let size = room.len();
+            match open.transport.receive(room) {
+                Received::Bytes(count) => {
+                    let exchange = &mut connection.exchange;
+                    // Nothing was sent, so this answers nothing: the server wrote to an idle connection.
+                    if exchange.reused && exchange.bytes_written == 0 && !exchange.answered {
+                        self.died(id, Death::Unsolicited);
+                        return true;
+                    }
+                    exchange.answered = true;
+                    connection.bytes_read += count as u64;
+                    let (slab, offset) = slabs.commit(count);
+                    let length = u32::try_from(count).unwrap_or(u32::MAX);
+                    self.tell(Event::Data { id, slab, offset, length });
+                    if count < size {
+                        return true;
+                    }
+                }
+                Received::End => {
+                    self.died(id, Death::Fin);
+                    return true;
+                }
+                Received::Nothing => return true,
+                Received::Failed(error) => {
+                    self.died(id, Death::Error(errno(&error)));
+                    return true;
+                }
+            }
+        }
+        true
+    }
+
+    fn died(&mut self, id: ConnectionId, death: Death) {
+        if self.replays(id, death) {
+            return;
+        }
+        if let Some(connection) = self.connection(id) {
+            connection.is_ended = true;
+        }
+        self.update_interest(id);
+        self.tell(match death {
+            Death::Error(errno) => Event::ReadFailed { id, errno },
+            Death::Fin | Death::Unsolicited => Event::End { id },
+        });
+    }
+
+    /// Decides on the exchange of a dead connection; if it is sent again, that has begun.
+    fn replays(&mut self, id: ConnectionId, death: Death) -> bool {
+        let Some((agent, origin)) = self.place(id) else { return false };
+        let policy = self.agent(agent).options.retry;
+        let Some(connection) = self.connection(id) else { return false };
+        let exchange = &connection.exchange;
+        let attempt = Attempt {
+            reused: exchange.reused,
+            answered: exchange.answered,
+            bytes_written: exchange.bytes_written,
+            idempotent: exchange.idempotent,
+            replayable: exchange.replay.is_whole(),
+            replays: exchange.replays,
+        };
+        let is_replaceable = connection.state == State::Leased && connection.target.is_some();
+        let decision = decide(&policy, &attempt);
+        // Only a reused connection's death before its answer is a question at all.
+        if attempt.answered || !attempt.reused && attempt.replays == 0 || !is_replaceable {
+            return false;
+        }
+        self.agent(agent).tally(origin).decided(decision);
+        if decision.is_ok() {
+            self.replace(id, death.reason());
+        }
+        decision.is_ok()
+    }
+
+    /// Sends pending output and tells how it went.
+    pub(super) fn flush(&mut self, id: ConnectionId) {
+        let awaited = self.connection(id).is_some_and(|connection| connection.is_awaited);
+        match self.flush_quietly(id) {
+            Wrote::Taken if awaited => self.tell(Event::Written { id }),
+            Wrote::Failed(errno) if awaited => self.tell(Event::WriteFailed { id, errno }),
+            Wrote::Taken | Wrote::Pending | Wrote::Failed(_) => {}
+        }
+        let finishes = |connection: &super::Connection<R::Watch>| {
+            connection.ends_after_output && connection.output.is_empty() && connection.open().is_some()
+        };
+        if self.connection(id).is_some_and(|connection| finishes(connection)) {
+            self.finish_shut_down(id);
+        }
+    }
+
+    fn flush_quietly(&mut self, id: ConnectionId) -> Wrote {
+        let Some(connection) = self.connections.get_mut(id.0 as usize) else { return Wrote::Failed(libc::EPIPE) };
+        let Link::Open(Open { transport, .. }) = &connection.link else { return Wrote::Pending };
+        let wrote = loop {
+            if connection.output.is_empty() {
+                connection.is_awaited = false;
+                break Wrote::Taken;
+            }
+            match transport.send(connection.output.unsent()) {
+                Ok(0) => break Wrote::Pending,
+                Ok(count) => {
+                    connection.output.advance(count);
+                    connection.bytes_written += count as u64;
+                    connection.exchange.bytes_written += count as u64;
+                }
+                Err(error) => break Wrote::Failed(errno(&error)),
+            }
+        };
+        if let Wrote::Failed(errno) = wrote {
+            if self.replays(id, Death::Error(errno)) {
+                return Wrote::Pending;
+            }
+            if let Some(connection) = self.connection(id) {
+                connection.is_awaited = false;
+                connection.output.clear();
+            }
+        }
+        self.update_interest(id);
+        wrote
+    }
+
+    fn finish_shut_down(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connection(id) else { return };
+        if let Some(open) = connection.open() {
+            // ENOTCONN: the peer has reset it already, which a read will tell.
+            drop(open.transport.shut_down());
+        }
+        self.tell(Event::ShutDown { id });
+    }
+
+    pub(super) fn update_interest(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id.0 as usize) else { return };
+        let wanted = connection.wanted();
+        if let Link::Open(open) = &mut connection.link
+            && open.interest != wanted
+        {
+            open.interest = wanted;
+            self.reactor.watch_for(&mut open.watch, wanted);
+        }
+    }
+}

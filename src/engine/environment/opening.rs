@@ -1,0 +1,255 @@
+//! Connections on their way, and the replacement of a dead one within its lease.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use socket2::Socket;
+
+use super::connection::{Connection, Link, Open, State};
+use super::{Due, Environment, Event};
+use crate::engine::connect::{self, Answer, Failure, LookupFailure, News, Place, Target};
+use crate::engine::lifetime::Life;
+use crate::engine::pool::{CloseReason, ConnectionId};
+use crate::engine::reactor::{Interest, Reactor};
+use crate::engine::transport::Transport;
+
+/// Why a connection could not be opened.
+#[derive(Clone, Debug)]
+pub enum Trouble {
+    /// The name has no address.
+    NotFound(LookupFailure),
+    /// Every attempt failed; empty if there was no address to try.
+    Failed(Vec<Failure>),
+    /// It took longer than the connect timeout.
+    TimedOut(Duration),
+    /// The loop cannot watch the socket: a system error number.
+    Unwatchable(i32),
+}
+
+impl<R: Reactor> Environment<R> {
+    /// Opens a reserved connection. News: `Found`, then `Connected` or `ConnectFailed`.
+    pub fn connect(&mut self, id: ConnectionId, target: Target, now: Instant) {
+        let Some(connection) = self.connection(id) else { return };
+        connection.target = Some(Arc::new(target));
+        connection.begun = now;
+        self.begin_opening(id);
+    }
+
+    /// A reserved connection is open: the embedder did it, and drives it.
+    pub fn adopt(&mut self, id: ConnectionId, now: Instant) {
+        let Some((agent, origin)) = self.place(id) else { return };
+        let limits = self.agent(agent).options.lifetime;
+        self.agent(agent).pool.opened(origin);
+        let Some(connection) = self.connection(id) else { return };
+        connection.state = State::Leased;
+        connection.link = Link::Foreign;
+        connection.opened = Some(now);
+        connection.life = Life::begin(&limits, now, fastrand::f64());
+    }
+
+    /// Gives an open connection away, with the bytes that it has not sent; its place is free at once.
+    pub fn detach(&mut self, id: ConnectionId) -> Option<(Option<Socket>, Vec<u8>)> {
+        let (agent, origin) = self.place(id)?;
+        if self.connection(id)?.state != State::Leased {
+            return None;
+        }
+        self.tally_close(id, CloseReason::Detached);
+        let pool = &mut self.agent(agent).pool;
+        pool.closing_while_leased(origin);
+        pool.closed(origin);
+        let connection = self.connections.try_remove(id.0 as usize)?;
+        let unsent = connection.output.unsent().to_vec();
+        let socket = match connection.link {
+            Link::Open(Open { transport, watch, .. }) => {
+                self.reactor.unwatch(watch, None);
+                Some(transport.into_socket())
+            }
+            Link::None | Link::Opening { .. } | Link::Foreign => None,
+        };
+        Some((socket, unsent))
+    }
+
+    /// The addresses that a lookup found, or that are being tried.
+    pub fn take_addresses(&mut self, id: ConnectionId) -> Vec<IpAddr> {
+        let target = self.connection(id).and_then(|connection| connection.target.clone());
+        match target.as_deref() {
+            Some(Target { place: Place::Addresses { addresses, .. }, .. }) => addresses.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Why opening failed.
+    pub fn take_trouble(&mut self, id: ConnectionId) -> Option<Trouble> {
+        self.connection(id).and_then(|connection| connection.trouble.take())
+    }
+
+    /// The transport of an open connection.
+    #[must_use]
+    pub fn transport(&self, id: ConnectionId) -> Option<&Transport> {
+        self.connections.get(id.0 as usize)?.open().map(|open| &open.transport)
+    }
+
+    /// Nagle's algorithm off or on, now and on a replacement.
+    pub fn set_no_delay(&mut self, id: ConnectionId, on: bool) {
+        let Some(connection) = self.connection(id) else { return };
+        connection.no_delay = on;
+        if let Some(open) = connection.open() {
+            // As in Node, a kernel that refuses is not an error of the caller.
+            drop(open.transport.set_no_delay(on));
+        }
+    }
+
+    /// TCP keep-alive off, or on with probes after `idle`, now and on a replacement.
+    pub fn set_keep_alive(&mut self, id: ConnectionId, idle: Option<Duration>) {
+        let Some((agent, _)) = self.place(id) else { return };
+        let knobs = self.agent(agent).options.knobs;
+        let Some(connection) = self.connection(id) else { return };
+        connection.keep_alive = idle;
+        if let Some(open) = connection.open() {
+            drop(open.transport.set_keep_alive(idle, &knobs));
+        }
+    }
+
+    /// Replaces a leased connection that died by a fresh one to the same place.
+    pub(super) fn replace(&mut self, id: ConnectionId, reason: CloseReason) {
+        let Some((agent, origin)) = self.place(id) else { return };
+        self.tally_close(id, reason);
+        self.agent(agent).pool.replace(origin);
+        let Some(connection) = self.connections.get_mut(id.0 as usize) else { return };
+        let exchange = &mut connection.exchange;
+        let request = exchange.replay.take();
+        // Of which nothing was written, all of it still waits in the output.
+        let unsent = connection.output.unsent().to_vec();
+        connection.cut(&mut self.reactor, None);
+        let exchange = &mut connection.exchange;
+        connection.output.replace(if exchange.bytes_written == 0 { unsent } else { request });
+        exchange.bytes_written = 0;
+        exchange.reused = false;
+        exchange.replays += 1;
+        connection.state = State::Connecting;
+        connection.is_ended = false;
+        connection.is_gathered = false;
+        connection.life.requests = 0;
+        connection.begun = Instant::now();
+        self.begin_opening(id);
+        self.tell_soon(Event::Replaying { id });
+    }
+
+    pub(super) fn answered(&mut self, answer: Answer, now: Instant) {
+        let Answer { id, ticket, news } = answer;
+        let Some(connection) = self.connection(id) else { return };
+        if !matches!(connection.link, Link::Opening { ticket: current, .. } if current == ticket) {
+            return; // Given up meanwhile; a socket that came is closed by its drop.
+        }
+        match news {
+            News::Found(addresses) => {
+                connection.remember_addresses(addresses);
+                self.tell(Event::Found { id });
+            }
+            News::Opened(socket) => self.opened(id, socket, now),
+            News::NotFound(failure) => self.failed(id, Trouble::NotFound(failure)),
+            News::Failed(failures) => self.failed(id, Trouble::Failed(failures)),
+        }
+    }
+
+    pub(super) fn connect_due(&mut self, id: ConnectionId, ticket: u64) {
+        let Some(connection) = self.connection(id) else { return };
+        if !matches!(connection.link, Link::Opening { ticket: current, .. } if current == ticket) {
+            return;
+        }
+        let agent = connection.agent;
+        let after = self.agent(agent).options.connect_timeout.unwrap_or_default();
+        self.failed(id, Trouble::TimedOut(after));
+    }
+
+    pub(super) fn opening_ended(&mut self) {
+        self.opening -= 1;
+        self.reactor.hold_doorbell(self.opening > 0);
+    }
+
+    fn begin_opening(&mut self, id: ConnectionId) {
+        let Some((agent, _)) = self.place(id) else { return };
+        let connect_timeout = self.agent(agent).options.connect_timeout;
+        self.next_ticket += 1;
+        let ticket = self.next_ticket;
+        let button = self.doorbell.button();
+        let Some(connection) = self.connection(id) else { return };
+        let Some(target) = connection.target.as_deref().cloned() else { return };
+        connection.link = Link::Opening { _attempt: connect::open(id, ticket, target, button), ticket };
+        let begun = connection.begun;
+        self.opening += 1;
+        self.reactor.hold_doorbell(true);
+        if let Some(timeout) = connect_timeout {
+            self.remind(begun + timeout, Due::Connect(id, ticket));
+        }
+    }
+
+    fn opened(&mut self, id: ConnectionId, socket: Socket, now: Instant) {
+        self.opening_ended();
+        let Some((agent, origin)) = self.place(id) else { return };
+        let options = self.agent(agent).options;
+        let watched = Transport::new(socket)
+            .and_then(|transport| self.reactor.watch(transport.socket(), id).map(|watch| (transport, watch)));
+        let Some(connection) = self.connections.get_mut(id.0 as usize) else { return };
+        let (transport, mut watch) = match watched {
+            Ok(watched) => watched,
+            Err(error) => {
+                connection.link = Link::None;
+                return self.told_trouble(id, Trouble::Unwatchable(error.raw_os_error().unwrap_or(libc::EIO)));
+            }
+        };
+        if connection.no_delay {
+            drop(transport.set_no_delay(true));
+        }
+        if connection.keep_alive.is_some() {
+            drop(transport.set_keep_alive(connection.keep_alive, &options.knobs));
+        }
+        drop(transport.set_knobs(&options.knobs));
+        if !connection.is_held {
+            self.reactor.hold(&mut watch, false);
+        }
+        connection.link = Link::Open(Open { transport, watch, interest: Interest::default() });
+        connection.state = State::Leased;
+        connection.opened = Some(now);
+        connection.life = Life::begin(&options.lifetime, now, fastrand::f64());
+        let (took, is_replay) = (now.saturating_duration_since(connection.begun), connection.exchange.replays > 0);
+        let agent = self.agent(agent);
+        agent.pool.opened(origin);
+        agent.tally(origin).connect.record_micros(took);
+        if is_replay {
+            self.flush(id);
+        } else {
+            self.tell(Event::Connected { id });
+        }
+        self.update_interest(id);
+    }
+
+    fn failed(&mut self, id: ConnectionId, trouble: Trouble) {
+        self.opening_ended();
+        if let Some(connection) = self.connection(id) {
+            connection.link = Link::None;
+        }
+        self.told_trouble(id, trouble);
+    }
+
+    fn told_trouble(&mut self, id: ConnectionId, trouble: Trouble) {
+        let Some((agent, origin)) = self.place(id) else { return };
+        self.agent(agent).tally(origin).connect_errors += 1;
+        if let Some(connection) = self.connection(id) {
+            connection.trouble = Some(trouble);
+        }
+        self.tell(Event::ConnectFailed { id });
+    }
+}
+
+impl<W> Connection<W> {
+    /// A replacement goes to the addresses that were found, without another lookup.
+    fn remember_addresses(&mut self, found: Vec<IpAddr>) {
+        let Some(target) = self.target.as_deref() else { return };
+        if let Place::Name { port, .. } = target.place {
+            let place = Place::Addresses { addresses: found, port };
+            self.target = Some(Arc::new(Target { place, ..target.clone() }));
+        }
+    }
+}

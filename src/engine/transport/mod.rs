@@ -1,0 +1,167 @@
+//! One open connection: read, write, peek, close. Never blocks.
+
+mod socket;
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+pub use socket::Knobs;
+use socket2::{SockAddr, Socket};
+
+/// What an idle connection's receive queue tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// Nothing to read: as alive as anyone can know.
+    Quiet,
+    /// Bytes that nobody asked for.
+    Unsolicited,
+    /// The peer closed in order.
+    Fin,
+    /// The peer reset it, or the kernel gave it up.
+    Reset,
+}
+
+/// What one read brought.
+#[derive(Debug)]
+pub enum Received {
+    /// So many bytes.
+    Bytes(usize),
+    /// The peer's FIN.
+    End,
+    /// Nothing now.
+    Nothing,
+    /// It is dead.
+    Failed(io::Error),
+}
+
+/// A plain TCP or Unix-domain connection.
+#[derive(Debug)]
+pub struct Transport {
+    socket: Socket,
+    is_tcp: bool,
+}
+
+impl Transport {
+    /// Takes over a connected socket and makes it non-blocking.
+    ///
+    /// # Errors
+    /// The kernel's, when the descriptor is not a socket it can serve.
+    pub fn new(socket: Socket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let is_tcp = socket.local_addr()?.as_socket().is_some();
+        Ok(Self { socket, is_tcp })
+    }
+
+    /// The socket, for a reactor to watch.
+    #[must_use]
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Gives the descriptor away.
+    #[must_use]
+    pub fn into_socket(self) -> Socket {
+        self.socket
+    }
+
+    /// Whether it is TCP, not a Unix-domain socket.
+    #[must_use]
+    pub fn is_tcp(&self) -> bool {
+        self.is_tcp
+    }
+
+    /// Asks the kernel, not a flag: is this idle connection still good? Costs one system call, no timer, no wait.
+    #[must_use]
+    pub fn peek(&self) -> Liveness {
+        let mut byte = [std::mem::MaybeUninit::uninit(); 1];
+        match self.socket.peek(&mut byte) {
+            Ok(0) => Liveness::Fin,
+            Ok(_) => Liveness::Unsolicited,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Liveness::Quiet,
+            Err(_) => Liveness::Reset,
+        }
+    }
+
+    /// Reads what is there into `buffer`, at most once.
+    pub fn receive(&self, buffer: &mut [u8]) -> Received {
+        loop {
+            return match (&self.socket).read(buffer) {
+                Ok(0) => Received::End,
+                Ok(count) => Received::Bytes(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Received::Failed(error),
+            };
+        }
+    }
+
+    /// Gives `bytes` to the kernel; answers how many it took, possibly none.
+    ///
+    /// # Errors
+    /// The kernel's, when the connection is dead.
+    pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            return match self.socket.send_with_flags(bytes, socket::SEND_FLAGS) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                sent => sent,
+            };
+        }
+    }
+
+    /// Sends FIN after what was written.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn shut_down(&self) -> io::Result<()> {
+        self.socket.shutdown(std::net::Shutdown::Write)
+    }
+
+    /// Makes the close that follows a reset, not a FIN.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn reset_on_close(&self) -> io::Result<()> {
+        self.socket.set_linger(Some(Duration::ZERO))
+    }
+
+    /// Nagle's algorithm off or on; nothing on a Unix-domain socket.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_no_delay(&self, on: bool) -> io::Result<()> {
+        if self.is_tcp { self.socket.set_tcp_nodelay(on) } else { Ok(()) }
+    }
+
+    /// TCP keep-alive off, or on with probes after `idle`; nothing on a Unix-domain socket.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_keep_alive(&self, idle: Option<Duration>, knobs: &Knobs) -> io::Result<()> {
+        if self.is_tcp { socket::set_keep_alive(&self.socket, idle, knobs) } else { Ok(()) }
+    }
+
+    /// Applies the agent's kernel knobs; nothing on a Unix-domain socket.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_knobs(&self, knobs: &Knobs) -> io::Result<()> {
+        if self.is_tcp { socket::set_knobs(&self.socket, knobs) } else { Ok(()) }
+    }
+
+    /// This end's address.
+    ///
+    /// # Errors
+    /// The kernel's, when the connection is gone.
+    pub fn local_address(&self) -> io::Result<SockAddr> {
+        self.socket.local_addr()
+    }
+
+    /// The other end's address.
+    ///
+    /// # Errors
+    /// The kernel's, when the connection is gone.
+    pub fn peer_address(&self) -> io::Result<SockAddr> {
+        self.socket.peer_addr()
+    }
+}
