@@ -1,1 +1,11 @@
-//! The N-API skin over the engine.
+//! The N-API skin over the engine: the loop's reactor, translation of options, handles and events. No decision is made here.
+
+mod bridge;
+mod environment;
+mod events;
+mod js;
+mod options;
+mod reactor;
+mod slabs;
+mod stats;
+mod uv;

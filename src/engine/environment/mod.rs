@@ -27,7 +27,7 @@ use connection::Connection;
 pub use connection::Facts;
 pub use event::{Event, Slabs};
 pub use io::Wrote;
-pub use opening::Trouble;
+pub use opening::{Detached, Trouble};
 
 use super::connect::Answer;
 use super::doorbell::{Bell, Doorbell};

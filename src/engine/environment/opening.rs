@@ -27,6 +27,17 @@ pub enum Trouble {
     Unwatchable(i32),
 }
 
+/// A connection that was given away.
+#[derive(Debug)]
+pub struct Detached {
+    /// Its socket; `None` if it was the embedder's own.
+    pub socket: Option<Socket>,
+    /// What it had not sent.
+    pub unsent: Vec<u8>,
+    /// What it had read and not told: slab, offset, length.
+    pub received: Vec<(u32, u32, u32)>,
+}
+
 impl<R: Reactor> Environment<R> {
     /// Opens a reserved connection. News: `Found`, then `Connected` or `ConnectFailed`.
     pub fn connect(&mut self, id: ConnectionId, target: Target, now: Instant) {
@@ -48,8 +59,8 @@ impl<R: Reactor> Environment<R> {
         connection.life = Life::begin(&limits, now, fastrand::f64());
     }
 
-    /// Gives an open connection away, with the bytes that it has not sent; its place is free at once.
-    pub fn detach(&mut self, id: ConnectionId) -> Option<(Option<Socket>, Vec<u8>)> {
+    /// Gives an open connection away; its place is free at once.
+    pub fn detach(&mut self, id: ConnectionId) -> Option<Detached> {
         let (agent, origin) = self.place(id)?;
         if self.connection(id)?.state != State::Leased {
             return None;
@@ -67,7 +78,15 @@ impl<R: Reactor> Environment<R> {
             }
             Link::None | Link::Opening { .. } | Link::Foreign => None,
         };
-        Some((socket, unsent))
+        let mut received = Vec::new();
+        self.events.retain(|event| match *event {
+            Event::Data { id: whose, slab, offset, length } if whose == id => {
+                received.push((slab, offset, length));
+                false
+            }
+            _ => true,
+        });
+        Some(Detached { socket, unsent, received })
     }
 
     /// The addresses that a lookup found, or that are being tried.

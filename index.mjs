@@ -1,0 +1,5 @@
+import HttpAgent from './index.js'
+
+export { HttpAgent }
+export const { constants } = HttpAgent
+export default HttpAgent

@@ -1,0 +1,483 @@
+'use strict'
+// `http.Agent` with the engine's pool. A mixin, so that each of Node's agent classes can be the base.
+const { AsyncResource } = require('node:async_hooks')
+const http = require('node:http')
+const startEnvironment = require('./environment.js')
+const { agentClosed, checkoutTimeout, queueFull, socketTimeout } = require('./errors.js')
+const { parseOptions, toNative } = require('./options.js')
+const { Place, placeOf } = require('./place.js')
+const { Socket } = require('./socket.js')
+const { validate } = require('./connect.js')
+const { report } = require('./diagnostics.js')
+const { addTo, removeFrom } = require('./maps.js')
+const { collect } = require('./stats.js')
+
+// Compared at each use: programs replace it on the prototype, or bring their own in a subclass.
+const nodeCreateConnection = http.Agent.prototype.createConnection
+const { getName: nodeGetName } = http.Agent.prototype
+
+/** Numbers from here on are waiters' (src/node/environment.rs). */
+const WAITERS = 2 ** 32
+const KEPT = -1
+const CLOSE = -2
+
+/** So many origins that nobody uses are remembered with their numbers. */
+const MAX_UNUSED_ORIGINS = 1024
+
+const dropped = new FinalizationRegistry(({ environment, number }) => {
+  environment.agents.delete(number)
+  environment.native.removeAgent(number)
+})
+
+const noop = () => {}
+
+// Listeners that every pooled socket shares; `this` is the socket.
+function onFree () {
+  const place = placeOf(this)
+  place?.agent.emit('free', this, place.options)
+}
+function onClose () { placeOf(this)?.agent._closed(placeOf(this)) }
+function onTimeout () { placeOf(this)?.agent._timedOut(placeOf(this)) }
+function onError () {
+  const place = placeOf(this)
+  if (place) place.agent.errorSocketCount++
+}
+function onAgentRemove () { placeOf(this)?.agent._removed(placeOf(this)) }
+// An idle socket has no owner that would hear its error.
+function onIdleError () {}
+
+const LISTENERS = { free: onFree, close: onClose, timeout: onTimeout, agentRemove: onAgentRemove }
+
+const pooledAgent = (Base) => class extends Base {
+  #environment
+  #native
+  #number
+  #retry
+  #limits
+  #origins = new Map()
+  #lastOrigin
+  #waiters = new Map()
+  #closing
+  #onKeylog
+
+  constructor (given) {
+    const { options, retry } = parseOptions(given)
+    super(options)
+    // Node's own pooling, and a keylog hook that finds no sockets in arrays.
+    this.removeAllListeners('free')
+    this.removeAllListeners('newListener')
+    this.on('free', this.#free)
+    this.on('newListener', this.#hearKeylog)
+    if (options.maxSockets === 0) this.maxSockets = http.Agent.defaultMaxSockets
+    this.#retry = retry
+    this.#environment = startEnvironment()
+    this.#native = this.#environment.native
+    this.#limits = this.#readLimits()
+    this.#number = this.#native.addAgent(toNative(options, retry, this.#limits))
+    this.#environment.agents.set(this.#number, new WeakRef(this))
+    dropped.register(this, { environment: this.#environment, number: this.#number })
+    for (const counter of COUNTERS) this[counter] = this[`${counter}LastCheck`] = 0
+  }
+
+  // What ClientRequest calls.
+
+  addRequest (req, options, port, localAddress) {
+    if (typeof options === 'string') options = { __proto__: null, host: options, port, localAddress }
+    if (this.#closing) return req.onSocket(null, agentClosed())
+    const origin = this.#originOf(options)
+    this.#syncLimits()
+    this.sockets[origin.name] ??= []
+    req.retryCount = 0
+    const answer = this.#native.checkout(this.#number, origin.number, this.#isIdempotent(req))
+    if (answer < 0) this.#open(req, this.#merged(options), -1 - answer, origin, this.#answer(req))
+    else if (answer < WAITERS) this.#reuse(req, this.#environment.places[answer])
+    else if (answer === Infinity) req.onSocket(null, queueFull(this.options.queueLimit))
+    else this.#wait(req, this.#merged(options), answer, origin)
+  }
+
+  createSocket (req, options, done) {
+    const merged = this.#merged(options)
+    const origin = this.#originOf(options)
+    this.#open(req, merged, this.#native.reserve(this.#number, origin.number), origin, done)
+  }
+
+  /** Takes a socket out of the maps; the engine's room for it is free when it has closed. */
+  removeSocket (socket, options) {
+    const name = this.getName(options)
+    removeFrom(this.sockets, name, socket)
+    if (!socket.writable) removeFrom(this.freeSockets, name, socket)
+  }
+
+  /** Asked before a socket becomes idle; `false` closes it. What the engine knows of its lifetime comes on top. */
+  keepSocketAlive (socket) {
+    const place = placeOf(socket)
+    if (place && (this.keepAliveMsecs || 0) >= 0 && !place.isForeign) return true
+    socket.setKeepAlive?.(true, this.keepAliveMsecs)
+    socket.unref?.()
+    return true
+  }
+
+  reuseSocket (socket, req) {
+    req.reusedSocket = true
+    socket.ref?.()
+  }
+
+  destroy () {
+    for (const set of [this.freeSockets, this.sockets]) {
+      for (const name of Object.keys(set)) {
+        for (const socket of [...set[name]]) socket.destroy()
+      }
+    }
+  }
+
+  /** No new requests; resolves when those in flight and in the queue have finished. */
+  close () {
+    if (!this.#closing) {
+      this.#closing = {}
+      this.#closing.promise = new Promise((resolve) => { this.#closing.resolve = resolve })
+      for (const sockets of Object.values(this.freeSockets)) for (const socket of [...sockets]) socket.destroy()
+      this.#endClosing()
+    }
+    return this.#closing.promise
+  }
+
+  stats () {
+    return collect(this.#native.stats(this.#number))
+  }
+
+  // Leases.
+
+  #answer (req) {
+    return (error, socket) => {
+      if (error) req.onSocket(socket, error)
+      else this.#give(req, socket)
+    }
+  }
+
+  #give (req, socket) {
+    req.onSocket(socket)
+    const timeout = this.options.timeout || 0
+    if (req.timeout !== undefined && req.timeout !== timeout) socket.setTimeout(req.timeout)
+  }
+
+  #reuse (req, place) {
+    const { socket, origin } = place
+    removeFrom(this.freeSockets, origin.name, socket)
+    addTo(this.sockets, origin.name, socket)
+    socket.removeListener('error', onIdleError)
+    this.#lease(place)
+    this.reuseSocket(socket, req)
+    report(place, 'reuse')
+    this.#give(req, socket)
+  }
+
+  #lease (place, resource = new AsyncResource('HttpAgentLease')) {
+    place.isIdle = false
+    place.requests++
+    const { socket } = place
+    if (!place.isForeign) socket._leased(resource)
+    const timeout = this.options.timeout || 0
+    if (timeout && socket.timeout !== timeout) socket.setTimeout(timeout)
+  }
+
+  #wait (req, options, waiter, origin) {
+    addTo(this.requests, origin.name, req)
+    const resource = new AsyncResource('QueuedRequest')
+    this.#waiters.set(waiter, { req, options, origin, resource, since: performance.now() })
+  }
+
+  /** Takes a waiter out of the queue, and calls `work` in its request's context. */
+  #answerWaiter (waiter, number, work) {
+    const waiting = this.#waiters.get(waiter)
+    this.#waiters.delete(waiter)
+    removeFrom(this.requests, waiting.origin.name, waiting.req)
+    if (number !== undefined) {
+      this.#native.begin(number, this.#isIdempotent(waiting.req), performance.now() - waiting.since)
+    }
+    waiting.resource.runInAsyncScope(work, this, waiting)
+  }
+
+  #grantAll () {
+    for (let granted = this.#native.grant(this.#number); granted; granted = this.#native.grant(this.#number)) {
+      const [waiter, number] = granted
+      this.#answerWaiter(waiter, number, ({ req, options, origin }) => {
+        try {
+          this.#open(req, options, number, origin, this.#answer(req))
+        } catch (error) {
+          req.onSocket(null, error)
+        }
+      })
+    }
+  }
+
+  _gaveUp (low, high) {
+    this.#answerWaiter(WAITERS + low + high * WAITERS, undefined, ({ req }) => {
+      req.onSocket(null, checkoutTimeout(this.options.queueTimeout))
+    })
+  }
+
+  // Connections.
+
+  #open (req, options, number, origin, done) {
+    if (options.socketPath) options.path = options.socketPath
+    const isForeign = this.createConnection !== nodeCreateConnection || typeof options.createConnection === 'function'
+    const create = this.createConnection === nodeCreateConnection ? options.createConnection : this.createConnection
+    const place = new Place({ environment: this.#environment, agent: this, number, origin, options, isForeign })
+    options._agentKey = origin.name
+    options.encoding = null
+    if (this.keepAlive) Object.assign(options, { keepAlive: true, keepAliveInitialDelay: this.keepAliveMsecs })
+    try {
+      if (isForeign) this.#openForeign(place, create, done)
+      else this.#openOwn(place, done)
+    } catch (error) {
+      this.#abandon(place)
+      throw error
+    }
+  }
+
+  #openOwn (place, done) {
+    validate(place.options)
+    const socket = new Socket(place, place.options)
+    this.#join(place, socket)
+    this.#lease(place)
+    done(null, socket)
+    socket._open(place.options)
+  }
+
+  #openForeign (place, create, done) {
+    let isDone = false
+    const created = (error, socket) => {
+      if (isDone) return
+      isDone = true
+      if (error) {
+        this.createSocketErrorCount++
+        this.#abandon(place)
+        return done(error)
+      }
+      this.#native.adopt(place.number)
+      place.seat(socket)
+      this.#join(place, socket)
+      this.#lease(place)
+      done(null, socket)
+    }
+    const socket = create.call(this, place.options, created)
+    if (socket) created(null, socket)
+  }
+
+  #join (place, socket) {
+    addTo(this.sockets, place.origin.name, socket)
+    this.totalSocketCount++
+    this.createSocketCount++
+    for (const event of Object.keys(LISTENERS)) socket.on(event, LISTENERS[event])
+    if (this.#onKeylog) socket.on('keylog', this.#onKeylog)
+  }
+
+  /** A place that never had a socket. */
+  #abandon (place) {
+    if (place.socket) return
+    this.#native.close(place.number, true, false)
+    this.#native.dispose(place.number)
+    place.leave()
+    this.#grantAll()
+    this.#endClosing()
+  }
+
+  _connected (place) {
+    report(place, 'connect')
+  }
+
+  _closed (place) {
+    const { socket, options } = place
+    this.totalSocketCount--
+    this.closeSocketCount++
+    if (place.isForeign) this.#native.close(place.number, socket.errored !== null, false)
+    report(place, 'close')
+    this.removeSocket(socket, options)
+    removeFrom(this.freeSockets, place.origin.name, socket)
+    this.#leave(place)
+  }
+
+  /** The socket is somebody else's from now on. */
+  _removed (place) {
+    const { socket, options } = place
+    this.totalSocketCount--
+    place.reason = 'detached'
+    report(place, 'close')
+    this.removeSocket(socket, options)
+    removeFrom(this.freeSockets, place.origin.name, socket)
+    for (const event of Object.keys(LISTENERS)) socket.removeListener(event, LISTENERS[event])
+    if (!place.isForeign) socket._handOver()
+    else this.#native.detach(place.number)
+    this.#leave(place)
+  }
+
+  #leave (place) {
+    this.#native.dispose(place.number)
+    place.leave()
+    this.#grantAll()
+    this.#endClosing()
+  }
+
+  #endClosing () {
+    if (this.#closing && this.totalSocketCount === 0 && this.#waiters.size === 0) this.#closing.resolve()
+  }
+
+  // Release.
+
+  #free (socket) {
+    const place = placeOf(socket)
+    if (!place) return
+    this.requestCount++
+    place.finished++
+    if (!socket.writable) return socket.destroy()
+    this.#noteHint(place)
+    const answer = this.#native.release(place.number, this.#mayLiveOn(place))
+    if (answer === CLOSE) socket.destroy()
+    else if (answer === KEPT) this.#rest(place)
+    else this.#answerWaiter(answer, place.number, ({ req, resource }) => {
+      this.#lease(place, resource)
+      this.#give(req, socket)
+    })
+  }
+
+  #mayLiveOn (place) {
+    const { socket } = place
+    if (!place.isForeign && !socket._isClean) return false
+    if (this.requests[place.origin.name]?.length > 0) return true
+    const req = socket._httpMessage
+    return Boolean(req?.shouldKeepAlive && this.keepAlive && !this.#closing) && this.keepSocketAlive(socket)
+  }
+
+  #noteHint (place) {
+    const { socket } = place
+    const header = socket._httpMessage?.res?.headers['keep-alive']
+    if (header !== undefined && header !== place.hint) {
+      place.hint = header
+      this.#native.hint(place.number, header)
+    }
+    const own = socket.freeSocketTimeout ?? socket.freeSocketKeepAliveTimeout
+    if (own !== undefined && own !== place.ownIdleTimeout) {
+      place.ownIdleTimeout = own
+      this.#native.setIdleTimeout(place.number, Number(own) || 0)
+    }
+  }
+
+  #rest (place) {
+    const { socket, origin } = place
+    place.isIdle = true
+    socket._httpMessage = null
+    if (place.isForeign) socket.unref?.()
+    else socket._released()
+    if (socket.timeout !== 0) socket.setTimeout?.(0)
+    removeFrom(this.sockets, origin.name, socket)
+    socket.once('error', onIdleError)
+    addTo(this.freeSockets, origin.name, socket)
+  }
+
+  _timedOut (place) {
+    this.timeoutSocketCount++
+    const { socket } = place
+    if (place.isIdle) return socket.destroy()
+    const req = socket._httpMessage
+    if (!this.options.timeout || !req || req.listenerCount('timeout') > 0) return
+    socket.destroy(socketTimeout(socket.timeout))
+  }
+
+  // Names, numbers and options.
+
+  #merged (options) {
+    const merged = { __proto__: null, ...options, ...this.options }
+    if (merged.socketPath) merged.path = merged.socketPath
+    return merged
+  }
+
+  #originOf (options) {
+    const own = this.options
+    const last = this.#lastOrigin
+    const host = own.host ?? options.host
+    const port = own.port ?? options.port
+    const localAddress = own.localAddress ?? options.localAddress
+    const family = own.family ?? options.family
+    const socketPath = own.socketPath ?? options.socketPath
+    if (last && last.host === host && last.port === port && last.localAddress === localAddress &&
+      last.family === family && last.socketPath === socketPath) return last.origin
+    const name = this.getName(this.#merged(options))
+    const origin = this.#originNamed(name)
+    const isPlain = this.getName === nodeGetName
+    this.#lastOrigin = isPlain ? { host, port, localAddress, family, socketPath, origin } : undefined
+    return origin
+  }
+
+  #originNamed (name) {
+    const known = this.#origins.get(name)
+    if (known) return known
+    if (this.#origins.size > 0 && this.#origins.size % MAX_UNUSED_ORIGINS === 0) this.#forgetOrigins()
+    const origin = { name, number: this.#native.addOrigin(this.#number, name) }
+    this.#origins.set(name, origin)
+    return origin
+  }
+
+  #forgetOrigins () {
+    this.#lastOrigin = undefined
+    for (const [name, { number }] of this.#origins) {
+      if (this.#native.removeOrigin(this.#number, number)) this.#origins.delete(name)
+    }
+  }
+
+  #isIdempotent (req) {
+    return this.#retry.methods.has(req.method) ||
+      req.hasHeader('idempotency-key') || req.hasHeader('x-idempotency-key')
+  }
+
+  #readLimits () {
+    const { maxSockets, maxTotalSockets, maxFreeSockets, scheduling, options } = this
+    const queueLimit = options.queueLimit ?? Infinity
+    return { maxSockets, maxTotalSockets, maxFreeSockets, queueLimit, lifo: scheduling !== 'fifo' }
+  }
+
+  /** They may be assigned after construction, as in Node. */
+  #syncLimits () {
+    const { maxSockets, maxTotalSockets, maxFreeSockets } = this.#limits
+    if (maxSockets === this.maxSockets && maxTotalSockets === this.maxTotalSockets &&
+      maxFreeSockets === this.maxFreeSockets) return
+    this.#limits = this.#readLimits()
+    this.#native.setLimits(this.#number, this.#limits)
+    this.#grantAll()
+  }
+
+  #hearKeylog (event) {
+    if (event !== 'keylog' || this.#onKeylog) return
+    const agent = this
+    this.#onKeylog = function (line) { agent.emit('keylog', line, this) }
+    for (const sockets of Object.values(this.sockets)) for (const socket of sockets) socket.on('keylog', this.#onKeylog)
+  }
+
+  // agentkeepalive's surface.
+
+  get statusChanged () {
+    const changed = COUNTERS.filter((counter) => this[counter] !== this[`${counter}LastCheck`])
+    for (const counter of changed) this[`${counter}LastCheck`] = this[counter]
+    return changed.length > 0
+  }
+
+  getCurrentStatus () {
+    const counts = Object.fromEntries(COUNTERS.map((counter) => [counter, this[counter]]))
+    const lengths = (map) => Object.fromEntries(Object.entries(map).map(([name, list]) => [name, list.length]))
+    return {
+      ...counts,
+      freeSockets: lengths(this.freeSockets),
+      sockets: lengths(this.sockets),
+      requests: lengths(this.requests)
+    }
+  }
+
+  get freeSocketKeepAliveTimeout () { return this.options.freeSocketTimeout }
+  get socketActiveTTL () { return this.options.socketActiveTTL }
+  get timeout () { return this.options.timeout }
+  set timeout (value) { this.options.timeout = value }
+}
+
+const COUNTERS = ['createSocketCount', 'createSocketErrorCount', 'closeSocketCount', 'errorSocketCount',
+  'timeoutSocketCount', 'requestCount']
+
+module.exports = { pooledAgent, onError, noop }

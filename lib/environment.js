@@ -1,0 +1,114 @@
+'use strict'
+// The engine of this JavaScript environment, the places of its sockets, and the delivery of its events.
+const { Buffer } = require('node:buffer')
+const process = require('node:process')
+const { markAsUntransferable } = require('node:worker_threads')
+const { NativeEnvironment } = require('../native.js')
+
+const SLAB_BYTES = 64 * 1024
+const ROWS = 512
+
+// The table's layout and kinds are those of src/node/events.rs.
+const HEADER = 2
+const ROW = 4
+const CURSOR = 0
+const COUNT = 1
+const DATA = 1
+const END = 2
+const READ_FAILED = 3
+const WRITTEN = 4
+const WRITE_FAILED = 5
+const FOUND = 6
+const CONNECTED = 7
+const CONNECT_FAILED = 8
+const SHUT_DOWN = 9
+const ENDED = 10
+const REPLAYING = 11
+const GONE = 12
+const GAVE_UP = 13
+const NOTHING = 0
+
+// Undocumented, and there from Node 20 to 26: runs ticks and microtasks, as Node does between two of its callbacks.
+const runTicks = process._tickCallback ?? (() => {})
+
+class Environment {
+  /** By the number of the connection: `{ socket, agent, … }`. */
+  places = []
+  /** By number; weak, for an agent that nobody uses is collected. */
+  agents = new Map()
+  #table = new Int32Array(HEADER + ROW * ROWS)
+  #slabs = []
+
+  constructor () {
+    this.native = new NativeEnvironment(new Uint8Array(this.#table.buffer), this, this.#deliver)
+    this.#lendSlabs()
+  }
+
+  // Called by the engine, again after each exception: the cursor moves before each delivery, so none comes twice.
+  #deliver () {
+    const table = this.#table
+    const count = table[COUNT]
+    let isFirst = true
+    while (table[CURSOR] < count) {
+      if (!isFirst) runTicks()
+      isFirst = false
+      const at = HEADER + ROW * table[CURSOR]++
+      this.#dispatch(table[at], table[at + 1], table[at + 2], table[at + 3])
+    }
+    // Only now has everybody seen what the old ones hold.
+    this.#lendSlabs()
+  }
+
+  #dispatch (kind, number, a, b) {
+    if (kind === GAVE_UP) return this.agents.get(number)?.deref()?._gaveUp(a >>> 0, b >>> 0)
+    const place = this.places[number]
+    if (place === undefined) return
+    switch (kind) {
+      case DATA: return place.socket._received(this.#slice(a, b))
+      case END: return place.socket._ended()
+      case READ_FAILED: return place.socket._failed('read', a)
+      case WRITTEN: return place.socket._wrote()
+      case WRITE_FAILED: return place.socket._writeFailed(a)
+      case FOUND: return place.socket._found()
+      case CONNECTED: return place.socket._connected()
+      case CONNECT_FAILED: return place.socket._connectFailed()
+      case SHUT_DOWN: return place.socket._shutDown()
+      case ENDED: return place.idleEnded(a)
+      case REPLAYING: return place.replaying()
+      case GONE: return place.gone()
+    }
+  }
+
+  #slice (packed, length) {
+    const offset = packed & 0xffff
+    return this.#slabs[packed >>> 16].subarray(offset, offset + length)
+  }
+
+  /** Takes the undelivered bytes of a connection that leaves the engine: those of this batch, then `rows`. */
+  takeChunks (number, rows) {
+    const table = this.#table
+    const chunks = []
+    for (let row = table[CURSOR]; row < table[COUNT]; row++) {
+      const at = HEADER + ROW * row
+      if (table[at + 1] !== number || table[at] === GAVE_UP) continue
+      if (table[at] === DATA) chunks.push(this.#slice(table[at + 2], table[at + 3]))
+      table[at] = NOTHING
+    }
+    for (let at = 0; at < rows.length; at += 2) chunks.push(this.#slice(rows[at], rows[at + 1]))
+    return chunks
+  }
+
+  #lendSlabs () {
+    for (let number = this.native.vacantSlab(); number >= 0; number = this.native.vacantSlab()) {
+      const slab = Buffer.allocUnsafeSlow(SLAB_BYTES)
+      markAsUntransferable(slab.buffer)
+      this.#slabs[number] = slab
+      this.native.lendSlab(number, slab)
+    }
+  }
+}
+
+let environment
+
+/** The one of this thread, started on first use. */
+module.exports = () => (environment ??= new Environment())

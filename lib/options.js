@@ -1,0 +1,127 @@
+'use strict'
+// The options of an agent: checked, with defaults, in a new object. The caller's is never changed.
+const { invalidType, invalidValue, outOfRange } = require('./errors.js')
+
+const MAX_MS = 2 ** 31 - 1
+const IDEMPOTENT = ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE', 'QUERY']
+
+const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+const DURATION = /^\s*(\d+(?:\.\d+)?)\s*(?:(ms|msecs?|milliseconds?)|(s|secs?|seconds?)|(m|mins?|minutes?)|(h|hrs?|hours?)|(d|days?))?\s*$/i
+
+/** `'30s'`, `'2m'`, `'1h'` as agentkeepalive takes them, in milliseconds. */
+const fromWords = (name, text) => {
+  const [, amount, ...units] = DURATION.exec(text) ?? []
+  if (amount === undefined) throw invalidValue(`options.${name}`, 'must be a number of milliseconds or a duration like \'30s\'', text)
+  const unit = Object.values(UNITS)[Math.max(0, units.findIndex(Boolean))]
+  return Number(amount) * unit
+}
+
+const between = (min, max) => max === Infinity ? `>= ${min}` : `>= ${min} && <= ${max}`
+
+const numeric = (min, max, isWhole = false) => (name, value) => {
+  if (typeof value !== 'number') throw invalidType(`options.${name}`, 'of type number', value)
+  if (!(value >= min && value <= max)) throw outOfRange(`options.${name}`, between(min, max), value)
+  if (isWhole && !Number.isInteger(value)) throw outOfRange(`options.${name}`, 'an integer', value)
+  return value
+}
+
+const milliseconds = numeric(0, MAX_MS)
+const duration = (name, value) => {
+  if (typeof value !== 'number' && typeof value !== 'string') {
+    throw invalidType(`options.${name}`, 'a number of milliseconds or a duration like \'30s\'', value)
+  }
+  return milliseconds(name, typeof value === 'string' ? fromWords(name, value) : value)
+}
+const flag = (name, value) => {
+  if (typeof value !== 'boolean') throw invalidType(`options.${name}`, 'of type boolean', value)
+  return value
+}
+const count = numeric(1, 2 ** 32 - 1, true)
+
+/** Each option's check; `null` means none was given, as in Node, and so does `undefined`. */
+const RULES = {
+  keepAlive: flag,
+  keepAliveMsecs: milliseconds,
+  maxSockets: numeric(0, Infinity),
+  maxTotalSockets: numeric(1, Infinity),
+  maxFreeSockets: numeric(0, Infinity),
+  timeout: duration,
+  freeSocketTimeout: duration,
+  socketActiveTTL: duration,
+  ttlJitter: numeric(0, 1),
+  agentKeepAliveTimeoutBuffer: milliseconds,
+  learnIdleTimeout: flag,
+  maxRequestsPerSocket: count,
+  connectTimeout: milliseconds,
+  queueLimit: count,
+  queueTimeout: milliseconds,
+  tcpUserTimeout: milliseconds,
+  keepAliveInterval: milliseconds,
+  keepAliveCount: count
+}
+
+/** agentkeepalive's older names. */
+const ALIASES = { keepAliveTimeout: 'freeSocketTimeout', freeSocketKeepAliveTimeout: 'freeSocketTimeout' }
+
+const DEFAULTS = { keepAlive: true, freeSocketTimeout: 4000, ttlJitter: 0.1, agentKeepAliveTimeoutBuffer: 1000 }
+
+const parseRetry = (given) => {
+  if (given === false) return { enabled: false, methods: new Set(), maxBodyBytes: 0 }
+  if (given !== undefined && given !== true && (typeof given !== 'object' || given === null || Array.isArray(given))) {
+    throw invalidType('options.retry', 'false or an object', given)
+  }
+  const { methods = IDEMPOTENT, maxBodyBytes = 65_536, ...rest } = given === true ? {} : given ?? {}
+  if (!Array.isArray(methods)) throw invalidType('options.retry.methods', 'an instance of Array', methods)
+  for (const method of methods) {
+    if (typeof method !== 'string') throw invalidType('options.retry.methods', 'an array of strings', method)
+  }
+  numeric(0, 2 ** 32 - 1, true)('retry.maxBodyBytes', maxBodyBytes)
+  for (const name of Object.keys(rest)) {
+    if (rest[name] !== undefined) throw invalidValue(`options.retry.${name}`, 'is not supported', rest[name])
+  }
+  return { enabled: true, methods: new Set(methods.map((method) => method.toUpperCase())), maxBodyBytes }
+}
+
+/** `{ options, retry }`: what `agent.options` begins as, and the parsed policy. */
+const parseOptions = (given) => {
+  if (given !== undefined && given !== null && typeof given !== 'object') {
+    throw invalidType('options', 'of type object', given)
+  }
+  const options = { __proto__: null, ...given }
+  // Node would send requests through a proxy; doing so in silence without one is worse than saying so.
+  if (options.proxyEnv) throw invalidValue('options.proxyEnv', 'is not supported', options.proxyEnv)
+  for (const [alias, name] of Object.entries(ALIASES)) {
+    if (options[alias] === undefined) continue
+    const value = RULES[name](alias, options[alias])
+    options[name] ??= value
+    delete options[alias]
+  }
+  for (const [name, check] of Object.entries(RULES)) {
+    options[name] ??= DEFAULTS[name]
+    if (options[name] === undefined) delete options[name]
+    else options[name] = check(name, options[name])
+  }
+  return { options, retry: parseRetry(options.retry) }
+}
+
+/** The same for the engine. */
+const toNative = (options, retry, limits) => {
+  const time = (value) => value > 0 ? value : undefined
+  return {
+    limits,
+    idleTimeout: time(options.freeSocketTimeout),
+    ttl: time(options.socketActiveTTL),
+    ttlJitter: options.ttlJitter,
+    hintBuffer: options.agentKeepAliveTimeoutBuffer,
+    maxRequests: options.maxRequestsPerSocket,
+    connectTimeout: time(options.connectTimeout),
+    queueTimeout: time(options.queueTimeout),
+    tcpUserTimeout: time(options.tcpUserTimeout),
+    keepAliveInterval: time(options.keepAliveInterval),
+    keepAliveCount: options.keepAliveCount,
+    retry: retry.enabled,
+    maxReplayBytes: retry.maxBodyBytes
+  }
+}
+
+module.exports = { parseOptions, toNative }

@@ -1,0 +1,79 @@
+'use strict'
+// A socket's place in an agent's pool: what the agent, the engine and the socket know of each other.
+const { systemError } = require('./errors.js')
+const { errno: { ECONNRESET } } = require('node:os').constants
+const { report } = require('./diagnostics.js')
+
+// In the order of src/engine/pool/reason.rs.
+const REASONS = ['expired', 'ttl', 'hint', 'maxRequests', 'peerFin', 'peerReset', 'unsolicited', 'evicted', 'error',
+  'finished', 'destroyed', 'detached']
+
+const foreign = new WeakMap()
+
+class Place {
+  /** Leases so far. */
+  requests = 0
+  /** Exchanges that ended with the socket given back. */
+  finished = 0
+  createdAt = Date.now()
+  isIdle = false
+  isTimedOut = false
+  /** The `Keep-Alive` header that the engine knows. */
+  hint = undefined
+  /** Why the engine ended it, once it has. */
+  reason = undefined
+
+  constructor ({ environment, agent, number, origin, options, isForeign }) {
+    this.environment = environment
+    this.native = environment.native
+    this.agent = agent
+    this.number = number
+    this.origin = origin
+    this.options = options
+    this.isForeign = isForeign
+    environment.places[number] = this
+  }
+
+  /** Joins a socket to its place. */
+  seat (socket) {
+    this.socket = socket
+    if (this.isForeign) foreign.set(socket, this)
+    else socket._place = this
+  }
+
+  /** The engine has closed the idle connection below. */
+  idleEnded (reason) {
+    const { socket } = this
+    this.reason = REASONS[reason]
+    if (this.isForeign) socket.destroy()
+    else if (this.reason === 'peerFin') socket._ended()
+    else if (this.reason === 'peerReset') socket.destroy(systemError('read', ECONNRESET))
+    else socket.destroy()
+  }
+
+  /** The engine sends the request again, on a fresh connection. */
+  replaying () {
+    const req = this.socket._httpMessage
+    this.socket._replaced()
+    if (req) {
+      req.reusedSocket = false
+      req.retryCount = (req.retryCount ?? 0) + 1
+    }
+    report(this, 'replay')
+  }
+
+  /** The loop is done with the connection. */
+  gone () {
+    this.socket._gone()
+  }
+
+  /** The engine forgets the connection. */
+  leave () {
+    if (this.environment.places[this.number] === this) this.environment.places[this.number] = undefined
+  }
+}
+
+/** The place of any pooled socket. */
+const placeOf = (socket) => socket._place ?? foreign.get(socket)
+
+module.exports = { Place, placeOf }

@@ -1,0 +1,346 @@
+'use strict'
+// A `net.Socket` whose connection lives in the engine. It has no `_handle`: whatever would look for one is here.
+const { Buffer } = require('node:buffer')
+const net = require('node:net')
+const { connectError, familyOf, invalidHandleType, systemError } = require('./errors.js')
+const { handOver } = require('./handover.js')
+const { resolveTarget } = require('./connect.js')
+const constants = require('./constants.js')
+
+const TAKEN = 0
+const PENDING = 1
+
+class Socket extends net.Socket {
+  /** Where it sits in the pool; set by `Place.seat`. */
+  _place = undefined
+  #number
+  #native
+  /** `new` until connecting has begun, then `open` until it is destroyed. */
+  #state = 'new'
+  /** The async context of the request that has the socket. */
+  #lease
+  #isFlowing = true
+  #isHandedOver = false
+  #bytesRead = 0
+  #bytesWritten = 0
+  /** The callback of the write that the kernel has not taken, and what was unsent when its timeout was last asked. */
+  #afterWrite
+  #unsentBefore = 0
+  #afterShutDown
+  #isResetting = false
+  #hadError = false
+  #noDelay = false
+  #keepAliveDelay = -1
+
+  constructor (place, options) {
+    super({
+      allowHalfOpen: options.allowHalfOpen,
+      readableHighWaterMark: options.readableHighWaterMark ?? options.highWaterMark,
+      writableHighWaterMark: options.writableHighWaterMark ?? options.highWaterMark,
+    })
+    this.#number = place.number
+    this.#native = place.native
+    place.seat(this)
+    this.connecting = true
+    if (options.noDelay) this.setNoDelay(true)
+    if (options.keepAlive) this.setKeepAlive(true, options.keepAliveInitialDelay)
+    if (options.timeout) this.setTimeout(options.timeout)
+  }
+
+  /** Begins to connect; `options` were validated. */
+  _open (options) {
+    resolveTarget(this, options, (target) => {
+      this._unrefTimer()
+      this.#state = 'open'
+      this.#native.connect(this.#number, target)
+    })
+  }
+
+  /** A request has the socket from now on; `lease` is an AsyncResource of its context. */
+  _leased (lease) {
+    this.#lease = lease
+    this.#isFlowing = true
+  }
+
+  _released () {
+    this.#lease = undefined
+  }
+
+  /** Whether the next exchange would find something of the last one. */
+  get _isClean () {
+    return this.readableLength === 0 && this.writableLength === 0 && this.#state === 'open' && !this.connecting
+  }
+
+  #run (work, ...args) {
+    return this.#lease ? this.#lease.runInAsyncScope(work, this, ...args) : work.apply(this, args)
+  }
+
+  // Events of the engine, in the order in which they come.
+
+  _found () {
+    const { autoSelectFamily, localAddress, family } = this._place.options
+    const addresses = this.#native.found(this.#number)
+    const isRace = ![4, 6, 'IPv4', 'IPv6'].includes(family) && !localAddress && autoSelectFamily !== false
+    const host = this._host
+    this.#run(() => {
+      for (const address of isRace ? addresses : addresses.slice(0, 1)) {
+        this.emit('lookup', null, address, net.isIP(address), host)
+      }
+    })
+  }
+
+  _connected () {
+    if (this.destroyed) return
+    this.connecting = false
+    this._unrefTimer()
+    this._place.agent._connected(this._place)
+    this.#run(() => {
+      this.emit('connect')
+      this.emit('ready')
+      if (!this.isPaused()) this.read(0)
+    })
+  }
+
+  _connectFailed () {
+    if (this.destroyed) return
+    const { host = 'localhost', path, port } = this._place.options
+    const trouble = this.#native.trouble(this.#number)
+    const error = connectError(trouble, { host, path, port: path ? undefined : Number(port) })
+    if (trouble.lookup !== undefined) this.#run(() => this.emit('lookup', error, undefined, undefined, host))
+    this.destroy(error)
+  }
+
+  _received (chunk) {
+    if (this.destroyed) return
+    this.#bytesRead += chunk.length
+    this._unrefTimer()
+    // Node's parser carries the context of its request; without one the lease does.
+    const wantsMore = this.parser ? this.push(chunk) : this.#run(this.push, chunk)
+    if (!wantsMore && !this.#isHandedOver && !this.destroyed) {
+      this.#isFlowing = false
+      this.#native.setFlowing(this.#number, false)
+    }
+  }
+
+  _ended () {
+    if (this.destroyed) return
+    this.#run(() => {
+      this.push(null)
+      this.read(0)
+    })
+  }
+
+  _failed (syscall, errno) {
+    this.destroy(systemError(syscall, errno))
+  }
+
+  _wrote () {
+    if (this.destroyed) return
+    this._unrefTimer()
+    this.#settleWrite()
+  }
+
+  _writeFailed (errno) {
+    if (!this.destroyed) this.#settleWrite(systemError('write', errno))
+  }
+
+  #settleWrite (error) {
+    const done = this.#afterWrite
+    this.#afterWrite = undefined
+    this.#unsentBefore = 0
+    if (done) this.#run(done, error)
+  }
+
+  _shutDown () {
+    const done = this.#afterShutDown
+    this.#afterShutDown = undefined
+    if (done) this.#run(done)
+  }
+
+  /** The connection below is another one now. */
+  _replaced () {
+    this._peername = undefined
+    this._sockname = undefined
+  }
+
+  _gone () {
+    this.#run(() => this.emit('close', this.#hadError))
+  }
+
+  // The streams' side.
+
+  _read (size) {
+    if (this.connecting) return this.once('connect', () => this._read(size))
+    if (this.#isFlowing || this.#state !== 'open') return
+    this.#isFlowing = true
+    this.#native.setFlowing(this.#number, true)
+  }
+
+  _writeGeneric (isMany, data, encoding, done) {
+    // Node's own code waits for 'connect', and refuses when there is nothing to write to.
+    if (this.connecting || this.#state !== 'open') return super._writeGeneric(isMany, data, encoding, done)
+    this._pendingData = null
+    this._pendingEncoding = ''
+    this._unrefTimer()
+    const answer = isMany ? this.#writeMany(data) : this.#writeOne(data, encoding, false)
+    if (answer === TAKEN) return done()
+    if (answer < 0) return done(systemError('write', -answer))
+    this.#afterWrite = done
+    this.#unsentBefore = this.#unsent
+  }
+
+  #writeMany (chunks) {
+    const last = chunks.length - 1
+    let answer = TAKEN
+    for (let n = 0; n <= last; n++) {
+      const { chunk, encoding } = chunks.allBuffers ? { chunk: chunks[n] } : chunks[n]
+      answer = this.#writeOne(chunk, encoding, n < last)
+      if (answer < 0) break
+    }
+    return answer
+  }
+
+  #writeOne (chunk, encoding, more) {
+    const isText = typeof chunk === 'string'
+    if (isText && (encoding === 'latin1' || encoding === 'binary')) {
+      this.#bytesWritten += chunk.length
+      return this.#native.writeString(this.#number, chunk, false, more)
+    }
+    if (isText && (encoding === 'utf8' || encoding === 'utf-8')) {
+      this.#bytesWritten += Buffer.byteLength(chunk)
+      return this.#native.writeString(this.#number, chunk, true, more)
+    }
+    const bytes = isText ? Buffer.from(chunk, encoding) : chunk
+    this.#bytesWritten += bytes.length
+    return this.#native.writeBytes(this.#number, bytes, more)
+  }
+
+  _final (done) {
+    if (this.connecting) return this.once('connect', () => this._final(done))
+    if (this.#state !== 'open' || this._place.reason !== undefined) return done()
+    this.#afterShutDown = done
+    this.#native.shutDown(this.#number)
+  }
+
+  _destroy (error, done) {
+    this.connecting = false
+    // Node clears its timer and leaves the number.
+    const { timeout } = this
+    this.setTimeout(0)
+    this.timeout = timeout
+    this._getpeername()
+    this.#state = 'closed'
+    this.#hadError = Boolean(error)
+    this.#native.close(this.#number, this.#hadError, this.#isResetting)
+    this.#run(done, error)
+  }
+
+  // What net.Socket asks its handle.
+
+  get pending () { return this.connecting || this.#state !== 'open' }
+
+  get bytesRead () { return this.#bytesRead }
+
+  get _bytesDispatched () { return this.#bytesWritten }
+
+  get bufferSize () { return this.#state === 'closed' ? undefined : this.writableLength }
+
+  get #unsent () { return this.#native.facts(this.#number)?.unsent ?? 0 }
+
+  #addresses () {
+    const { localAddress, localPort, remoteAddress, remotePort } = this.#native.addresses(this.#number)
+    const end = (address, port) => address === undefined ? {} : { address, family: familyOf(address), port }
+    this._peername = end(remoteAddress, remotePort)
+    this._sockname = end(localAddress, localPort)
+  }
+
+  _getpeername () {
+    if (!this._peername && this.#state === 'open' && !this.connecting) this.#addresses()
+    return this._peername ?? {}
+  }
+
+  _getsockname () {
+    if (this.#state !== 'open' || this.connecting) return {}
+    if (!this._sockname) this.#addresses()
+    return this._sockname
+  }
+
+  setNoDelay (enable = true) {
+    enable = Boolean(enable)
+    if (enable === this.#noDelay || this.#state === 'closed') return this
+    this.#noDelay = enable
+    this.#native.setNoDelay(this.#number, enable)
+    return this
+  }
+
+  setKeepAlive (enable, initialDelay) {
+    const delay = enable ? Math.max(0, ~~(initialDelay / 1000) * 1000) : -1
+    if (delay === this.#keepAliveDelay || this.#state === 'closed') return this
+    this.#keepAliveDelay = delay
+    this.#native.setKeepAlive(this.#number, delay)
+    return this
+  }
+
+  ref () { return this.#hold(true) }
+
+  unref () { return this.#hold(false) }
+
+  #hold (isHeld) {
+    if (this.#state !== 'closed') this.#native.setHeld(this.#number, isHeld)
+    return this
+  }
+
+  resetAndDestroy () {
+    if (this.#state === 'closed') return super.resetAndDestroy()
+    if (this._place.options.path) throw invalidHandleType()
+    if (this.connecting) this.once('connect', () => this._reset())
+    else this._reset()
+    return this
+  }
+
+  _reset () {
+    this.#isResetting = true
+    return this.destroy()
+  }
+
+  connect (...args) {
+    // A closed net.Socket may connect again, by a handle of its own.
+    if (this.#state === 'closed') return handOver(this, {}).connect(...args)
+    return this
+  }
+
+  _onTimeout () {
+    // A slow upload is no silence: bytes have left since the last time.
+    const unsent = this.#afterWrite ? this.#unsent : 0
+    if (unsent > 0 && unsent !== this.#unsentBefore) {
+      this.#unsentBefore = unsent
+      this._unrefTimer()
+      return
+    }
+    this.#run(() => this.emit('timeout'))
+  }
+
+  /** Leaves the engine for good: an upgrade, a tunnel. From here on it is a plain net.Socket over the same descriptor. */
+  _handOver () {
+    if (this.#state !== 'open' || this.connecting || this.destroyed) return
+    const { environment } = this._place
+    const detached = this.#native.detach(this.#number)
+    if (!detached) return
+    const chunks = environment.takeChunks(this.#number, detached.rows)
+    this._place.leave()
+    this.#isHandedOver = true
+    this.#state = 'closed'
+    const state = { noDelay: this.#noDelay, read: this.#bytesRead, written: this.#bytesWritten }
+    const afterWrite = this.#afterWrite
+    handOver(this, { ...detached, ...state, chunks, afterWrite, lease: this.#lease })
+  }
+
+  // agentkeepalive's marks.
+
+  get [constants.SOCKET_CREATED_TIME] () { return this._place?.createdAt }
+  get [constants.SOCKET_NAME] () { return this._place && `sock[${this.#number}#${this._place.origin.name}]` }
+  get [constants.SOCKET_REQUEST_COUNT] () { return this._place?.requests }
+  get [constants.SOCKET_REQUEST_FINISHED_COUNT] () { return this._place?.finished }
+}
+
+module.exports = { Socket, PENDING }

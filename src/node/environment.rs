@@ -1,0 +1,387 @@
+//! The class that `lib/` talks to: one instance for each JavaScript environment. It translates, and decides nothing.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Instant;
+
+use napi::bindgen_prelude::*;
+use napi::{Env, JsString};
+use napi_derive::napi;
+use socket2::SockAddr;
+
+use super::bridge::{Bridge, Engine};
+use super::events::EventTable;
+use super::js::{Callback, Lent};
+use super::options::{NativeAgentOptions, NativeLimits, NativeTarget, duration};
+use super::stats::{NativeFacts, NativeOriginStats};
+use crate::engine::connect::Failure;
+use crate::engine::environment::{AgentId, Detached, Lease, Trouble, Wrote};
+use crate::engine::lifetime::Hint;
+use crate::engine::pool::{CloseReason, ConnectionId, OriginId, Release, WaiterId};
+
+/// The ids of waiters begin here in answers that may also be a connection's.
+const WAITERS: f64 = 4_294_967_296.0;
+
+/// Both ends of a connection.
+#[napi(object)]
+#[derive(Debug, Default)]
+pub struct NativeAddresses {
+    /// This end's address.
+    pub local_address: Option<String>,
+    /// This end's port.
+    pub local_port: Option<u16>,
+    /// The other end's address.
+    pub remote_address: Option<String>,
+    /// The other end's port.
+    pub remote_port: Option<u16>,
+}
+
+/// One failed attempt to connect.
+#[napi(object)]
+#[derive(Debug)]
+pub struct NativeFailure {
+    /// `connect` or `bind`.
+    pub syscall: String,
+    /// The system's number.
+    pub errno: i32,
+    /// Where to.
+    pub address: Option<String>,
+    /// Where to.
+    pub port: Option<u16>,
+    /// From where, if that was asked for.
+    pub local_address: Option<String>,
+    /// From where, if that was asked for.
+    pub local_port: Option<u16>,
+}
+
+/// Why a connection could not be opened: one of its fields.
+#[napi(object)]
+#[derive(Debug, Default)]
+pub struct NativeTrouble {
+    /// libuv's number for the resolver's answer.
+    pub lookup: Option<i32>,
+    /// The attempts.
+    pub failures: Option<Vec<NativeFailure>>,
+    /// Milliseconds after which it was given up.
+    pub timed_out: Option<f64>,
+    /// A system error number.
+    pub unwatchable: Option<i32>,
+}
+
+/// A connection given away.
+#[napi(object)]
+#[expect(missing_debug_implementations, reason = "napi's Buffer has none")]
+pub struct NativeDetached {
+    /// Its descriptor.
+    pub fd: Option<i32>,
+    /// What it had not sent.
+    pub unsent: Buffer,
+    /// What it had read and not told, in pairs: slab and offset as in the event table, and length.
+    pub rows: Vec<u32>,
+}
+
+/// The engine of one JavaScript environment.
+#[napi]
+#[derive(Debug)]
+pub struct NativeEnvironment {
+    bridge: Rc<Bridge>,
+}
+
+fn wrote(wrote: Wrote) -> i32 {
+    match wrote {
+        Wrote::Taken => 0,
+        Wrote::Pending => 1,
+        Wrote::Failed(errno) => -errno,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "as many waiters would take centuries")]
+fn waiter_number(waiter: WaiterId) -> f64 {
+    WAITERS + waiter.0 as f64
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only numbers from `waiter_number` come back")]
+fn waiter_id(number: f64) -> WaiterId {
+    WaiterId((number - WAITERS) as u64)
+}
+
+fn failure(failure: &Failure) -> NativeFailure {
+    NativeFailure {
+        syscall: failure.syscall.to_owned(),
+        errno: failure.errno,
+        address: failure.address.map(|address| address.ip().to_string()),
+        port: failure.address.map(|address| address.port()),
+        local_address: failure.local.map(|address| address.ip().to_string()),
+        local_port: failure.local.map(|address| address.port()),
+    }
+}
+
+impl NativeEnvironment {
+    fn with<T>(&self, work: impl FnOnce(&mut Engine) -> T) -> Result<T> {
+        let mut engine = self.bridge.engine.borrow_mut();
+        let engine = engine.as_mut().ok_or_else(|| Error::from_reason("this environment has ended"))?;
+        catch_unwind(AssertUnwindSafe(|| work(engine)))
+            .map_err(|_| Error::from_reason("holdfast failed within: please report the message above"))
+    }
+}
+
+#[napi]
+impl NativeEnvironment {
+    /// `events` is the memory of the event table; `deliver` is called with `receiver` when it has been filled.
+    #[napi(constructor)]
+    pub fn new(
+        env: Env,
+        events: Uint8ArraySlice<'_>,
+        receiver: Object<'_>,
+        deliver: Function<'_, (), ()>,
+    ) -> Result<Self> {
+        let callback = Callback::new(&env, &receiver, &deliver)?;
+        let bridge = Bridge::start(&env, callback, EventTable::new(Lent::new(&env, &events)?))?;
+        Ok(Self { bridge })
+    }
+
+    /// The number of a slab to lend, or -1.
+    #[napi]
+    pub fn vacant_slab(&self) -> i32 {
+        self.bridge.slabs.borrow().vacant().and_then(|number| i32::try_from(number).ok()).unwrap_or(-1)
+    }
+
+    /// Lends the slab of that number.
+    #[napi]
+    pub fn lend_slab(&self, env: Env, number: u32, slab: Uint8ArraySlice<'_>) -> Result<()> {
+        let slab = Lent::new(&env, &slab)?;
+        self.bridge.slabs.borrow_mut().lend(number as usize, slab);
+        Ok(())
+    }
+
+    /// A new agent's number.
+    #[napi]
+    pub fn add_agent(&self, options: NativeAgentOptions) -> Result<u32> {
+        self.with(|engine| engine.add_agent(options.into()).0)
+    }
+
+    /// Forgets an unused agent.
+    #[napi]
+    pub fn remove_agent(&self, agent: u32) -> Result<bool> {
+        self.with(|engine| engine.remove_agent(AgentId(agent)))
+    }
+
+    /// New limits.
+    #[napi]
+    pub fn set_limits(&self, agent: u32, limits: NativeLimits) -> Result<()> {
+        self.with(|engine| engine.set_limits(AgentId(agent), limits.into()))
+    }
+
+    /// A new origin's number.
+    #[napi]
+    pub fn add_origin(&self, agent: u32, name: String) -> Result<u32> {
+        self.with(|engine| engine.add_origin(AgentId(agent), &name).0)
+    }
+
+    /// Forgets an unused origin.
+    #[napi]
+    pub fn remove_origin(&self, agent: u32, origin: u32) -> Result<bool> {
+        self.with(|engine| engine.remove_origin(AgentId(agent), OriginId(origin)))
+    }
+
+    /// A live connection's number; `-1 - number` of a new one; a waiter's number (from 2^32 on); or `Infinity`, no room.
+    #[napi]
+    pub fn checkout(&self, agent: u32, origin: u32, idempotent: bool) -> Result<f64> {
+        self.with(|engine| match engine.checkout(AgentId(agent), OriginId(origin), idempotent, Instant::now()) {
+            Lease::Reused(id) => f64::from(id.0),
+            Lease::New(id) => -1.0 - f64::from(id.0),
+            Lease::Waiting(waiter) => waiter_number(waiter),
+            Lease::QueueFull => f64::INFINITY,
+        })
+    }
+
+    /// A new connection's number, whatever the limits say.
+    #[napi]
+    pub fn reserve(&self, agent: u32, origin: u32) -> Result<u32> {
+        self.with(|engine| engine.reserve_anyway(AgentId(agent), OriginId(origin), Instant::now()).0)
+    }
+
+    /// The waiter there is room for and its new connection, or nothing.
+    #[napi]
+    pub fn grant(&self, agent: u32) -> Result<Option<Vec<f64>>> {
+        self.with(|engine| {
+            let granted = engine.grant(AgentId(agent), Instant::now());
+            granted.map(|(waiter, id)| vec![waiter_number(waiter), f64::from(id.0)])
+        })
+    }
+
+    /// Says of a waiter's lease whether its request may be sent twice, and how many milliseconds it waited.
+    #[napi]
+    pub fn begin(&self, id: u32, idempotent: bool, waited: f64) -> Result<()> {
+        self.with(|engine| engine.begin(ConnectionId(id), idempotent, duration(waited)))
+    }
+
+    /// Takes a waiter out of the queue.
+    #[napi]
+    pub fn cancel(&self, agent: u32, origin: u32, waiter: f64) -> Result<bool> {
+        self.with(|engine| engine.cancel(AgentId(agent), OriginId(origin), waiter_id(waiter)))
+    }
+
+    /// -1: kept idle. -2: close it. Otherwise the number of the waiter that has it now.
+    #[napi]
+    pub fn release(&self, id: u32, reusable: bool) -> Result<f64> {
+        self.with(|engine| match engine.release(ConnectionId(id), reusable, Instant::now()) {
+            Some(Release::Kept) => -1.0,
+            Some(Release::Close(_)) | None => -2.0,
+            Some(Release::Handed(waiter)) => waiter_number(waiter),
+        })
+    }
+
+    /// Notes a `Keep-Alive` header.
+    #[napi]
+    pub fn hint(&self, id: u32, header: String) -> Result<()> {
+        self.with(|engine| engine.hint(ConnectionId(id), Hint::parse(&header)))
+    }
+
+    /// An idle timeout for one connection; 0 is no limit.
+    #[napi]
+    pub fn set_idle_timeout(&self, id: u32, milliseconds: f64) -> Result<()> {
+        let timeout = (milliseconds > 0.0).then(|| duration(milliseconds));
+        self.with(|engine| engine.set_idle_timeout(ConnectionId(id), timeout))
+    }
+
+    /// Opens a new connection.
+    #[napi]
+    pub fn connect(&self, id: u32, target: NativeTarget) -> Result<()> {
+        self.with(|engine| engine.connect(ConnectionId(id), target.into(), Instant::now()))
+    }
+
+    /// A new connection is a socket of JavaScript's own.
+    #[napi]
+    pub fn adopt(&self, id: u32) -> Result<()> {
+        self.with(|engine| engine.adopt(ConnectionId(id), Instant::now()))
+    }
+
+    /// 0: the kernel has it. 1: not yet. Less: a negated system error number.
+    #[napi]
+    pub fn write_string(&self, id: u32, text: JsString<'_>, is_utf8: bool, more: bool) -> Result<i32> {
+        if is_utf8 {
+            let bytes = text.into_utf8()?;
+            self.with(|engine| wrote(engine.write(ConnectionId(id), bytes.as_slice(), more)))
+        } else {
+            let bytes = text.into_latin1()?;
+            self.with(|engine| wrote(engine.write(ConnectionId(id), bytes.as_slice(), more)))
+        }
+    }
+
+    /// As `writeString`.
+    #[napi]
+    pub fn write_bytes(&self, id: u32, bytes: Uint8ArraySlice<'_>, more: bool) -> Result<i32> {
+        self.with(|engine| wrote(engine.write(ConnectionId(id), &bytes, more)))
+    }
+
+    /// FIN, once everything is sent.
+    #[napi]
+    pub fn shut_down(&self, id: u32) -> Result<()> {
+        self.with(|engine| engine.shut_down(ConnectionId(id)))
+    }
+
+    /// Read on, or stop reading.
+    #[napi]
+    pub fn set_flowing(&self, id: u32, flowing: bool) -> Result<()> {
+        self.with(|engine| engine.set_flowing(ConnectionId(id), flowing))
+    }
+
+    /// Whether it keeps the loop alive.
+    #[napi]
+    pub fn set_held(&self, id: u32, held: bool) -> Result<()> {
+        self.with(|engine| engine.set_held(ConnectionId(id), held))
+    }
+
+    /// `TCP_NODELAY`.
+    #[napi]
+    pub fn set_no_delay(&self, id: u32, on: bool) -> Result<()> {
+        self.with(|engine| engine.set_no_delay(ConnectionId(id), on))
+    }
+
+    /// TCP keep-alive with probes after so many milliseconds; less than 0 is off.
+    #[napi]
+    pub fn set_keep_alive(&self, id: u32, idle: f64) -> Result<()> {
+        let idle = (idle >= 0.0).then(|| duration(idle));
+        self.with(|engine| engine.set_keep_alive(ConnectionId(id), idle))
+    }
+
+    /// Closes at once; `failed` for an error, otherwise the caller wants it.
+    #[napi]
+    pub fn close(&self, id: u32, failed: bool, reset: bool) -> Result<()> {
+        let reason = if failed { CloseReason::Error } else { CloseReason::Destroyed };
+        self.with(|engine| engine.close(ConnectionId(id), reason, reset))
+    }
+
+    /// A closed connection's place is free.
+    #[napi]
+    pub fn dispose(&self, id: u32) -> Result<()> {
+        self.with(|engine| engine.dispose(ConnectionId(id)))
+    }
+
+    /// Gives an open connection away.
+    #[napi]
+    pub fn detach(&self, id: u32) -> Result<Option<NativeDetached>> {
+        let detached = self.with(|engine| engine.detach(ConnectionId(id)))?;
+        Ok(detached.map(|Detached { socket, unsent, received }| {
+            #[cfg(unix)]
+            let fd = socket.map(std::os::fd::IntoRawFd::into_raw_fd);
+            #[cfg(windows)]
+            let fd = socket.and(None);
+            let rows = received.iter().flat_map(|(slab, offset, length)| [slab << 16 | offset, *length]).collect();
+            NativeDetached { fd, unsent: unsent.into(), rows }
+        }))
+    }
+
+    /// What a lookup found.
+    #[napi]
+    pub fn found(&self, id: u32) -> Result<Vec<String>> {
+        let addresses = self.with(|engine| engine.take_addresses(ConnectionId(id)))?;
+        Ok(addresses.iter().map(ToString::to_string).collect())
+    }
+
+    /// Why opening failed.
+    #[napi]
+    pub fn trouble(&self, id: u32) -> Result<NativeTrouble> {
+        let trouble = self.with(|engine| engine.take_trouble(ConnectionId(id)))?;
+        Ok(match trouble {
+            None => NativeTrouble::default(),
+            Some(Trouble::NotFound(failure)) => NativeTrouble { lookup: Some(failure.errno), ..Default::default() },
+            Some(Trouble::Failed(failures)) => {
+                NativeTrouble { failures: Some(failures.iter().map(failure).collect()), ..Default::default() }
+            }
+            Some(Trouble::TimedOut(after)) => {
+                NativeTrouble { timed_out: Some(after.as_secs_f64() * 1000.0), ..Default::default() }
+            }
+            Some(Trouble::Unwatchable(errno)) => NativeTrouble { unwatchable: Some(errno), ..Default::default() },
+        })
+    }
+
+    /// Both ends, as far as the connection is open.
+    #[napi]
+    pub fn addresses(&self, id: u32) -> Result<NativeAddresses> {
+        self.with(|engine| {
+            let Some(transport) = engine.transport(ConnectionId(id)) else { return NativeAddresses::default() };
+            let end = |address: std::io::Result<SockAddr>| address.ok().and_then(|address| address.as_socket());
+            let (local, remote) = (end(transport.local_address()), end(transport.peer_address()));
+            NativeAddresses {
+                local_address: local.map(|address| address.ip().to_string()),
+                local_port: local.map(|address| address.port()),
+                remote_address: remote.map(|address| address.ip().to_string()),
+                remote_port: remote.map(|address| address.port()),
+            }
+        })
+    }
+
+    /// What is known of a connection.
+    #[napi]
+    pub fn facts(&self, id: u32) -> Result<Option<NativeFacts>> {
+        self.with(|engine| engine.facts(ConnectionId(id), Instant::now()).map(NativeFacts::from))
+    }
+
+    /// An agent's numbers by origin.
+    #[napi]
+    pub fn stats(&self, agent: u32) -> Result<Vec<NativeOriginStats>> {
+        self.with(|engine| engine.stats(AgentId(agent)).map(NativeOriginStats::from).collect())
+    }
+}
