@@ -141,7 +141,10 @@ class Socket extends net.Socket {
   }
 
   _writeFailed (errno) {
-    if (!this.destroyed) this.#settleWrite(systemError('write', errno))
+    if (this.destroyed) return
+    const error = systemError('write', errno)
+    if (this.#afterWrite) this.#settleWrite(error)
+    else this.destroy(error)
   }
 
   #settleWrite (error) {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::connection::{Link, Open, State};
+use super::connection::{Connection, Link, Open, State};
 use super::{Environment, Event, Slabs};
 use crate::engine::pool::{CloseReason, ConnectionId};
 use crate::engine::reactor::{Interest, Reactor, Ready};
@@ -11,6 +11,9 @@ use crate::engine::transport::{Liveness, Received};
 
 /// A fast peer must not starve the loop: so much is read from one connection in one turn at most, in reads of a slab.
 const READS_PER_TURN: usize = 4;
+
+/// Less than the smallest send buffer.
+const MOST_GATHERED: usize = 4096;
 
 /// What became of bytes to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,16 @@ fn errno(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EIO)
 }
 
+impl<W> Connection<W> {
+    /// Whether a write may wait for the end of the turn, and be called taken: a small request's first on a connection
+    /// that was idle, whose send buffer is therefore empty. Should it turn out dead, that is told as any death is.
+    fn may_gather(&self, length: usize) -> bool {
+        let exchange = &self.exchange;
+        let is_first = exchange.bytes_written == 0 && !exchange.answered && self.output.is_empty();
+        exchange.reused && is_first && length <= MOST_GATHERED
+    }
+}
+
 impl<R: Reactor> Environment<R> {
     /// From here to [`scatter`](Self::scatter) heads of requests are held back, so that a turn's requests leave together.
     pub fn gather(&mut self) {
@@ -71,10 +84,10 @@ impl<R: Reactor> Environment<R> {
         if !connection.exchange.answered {
             connection.exchange.replay.record(bytes, max_replay);
         }
-        let is_first = connection.exchange.bytes_written == 0 && !connection.exchange.answered;
+        let gathers = gathering && connection.may_gather(bytes.len());
         let sent = match &connection.link {
             Link::Open(open) if connection.output.is_empty() && !more => {
-                if gathering && is_first {
+                if gathers {
                     Ok(None)
                 } else {
                     open.transport.send(bytes).map(Some)
@@ -95,8 +108,10 @@ impl<R: Reactor> Environment<R> {
                 if more {
                     return Wrote::Pending;
                 }
-                if gathering && is_first && !std::mem::replace(&mut connection.is_gathered, true) {
+                if gathers {
+                    connection.is_gathered = true;
                     self.gathered.push(id);
+                    return Wrote::Taken;
                 }
             }
             Err(error) => {
@@ -110,11 +125,7 @@ impl<R: Reactor> Environment<R> {
         let Some(connection) = self.connection(id) else { return Wrote::Failed(libc::EPIPE) };
         connection.is_awaited = true;
         // What a `more` left behind is sent here, not when the loop next turns.
-        if !connection.is_gathered && connection.open().is_some() {
-            self.flush_quietly(id)
-        } else {
-            Wrote::Pending
-        }
+        if connection.open().is_some() { self.flush_quietly(id) } else { Wrote::Pending }
     }
 
     /// Sends FIN once everything written has left; [`Event::ShutDown`] follows.
@@ -267,10 +278,10 @@ impl<R: Reactor> Environment<R> {
         let awaited = self.connection(id).is_some_and(|connection| connection.is_awaited);
         match self.flush_quietly(id) {
             Wrote::Taken if awaited => self.tell(Event::Written { id }),
-            Wrote::Failed(errno) if awaited => self.tell(Event::WriteFailed { id, errno }),
-            Wrote::Taken | Wrote::Pending | Wrote::Failed(_) => {}
+            Wrote::Failed(errno) => self.tell(Event::WriteFailed { id, errno }),
+            Wrote::Taken | Wrote::Pending => {}
         }
-        let finishes = |connection: &super::Connection<R::Watch>| {
+        let finishes = |connection: &Connection<R::Watch>| {
             connection.ends_after_output && connection.output.is_empty() && connection.open().is_some()
         };
         if self.connection(id).is_some_and(|connection| finishes(connection)) {
@@ -281,6 +292,7 @@ impl<R: Reactor> Environment<R> {
     fn flush_quietly(&mut self, id: ConnectionId) -> Wrote {
         let Some(connection) = self.connections.get_mut(id.0 as usize) else { return Wrote::Failed(libc::EPIPE) };
         let Link::Open(Open { transport, .. }) = &connection.link else { return Wrote::Pending };
+        connection.is_gathered = false;
         let wrote = loop {
             if connection.output.is_empty() {
                 connection.is_awaited = false;
