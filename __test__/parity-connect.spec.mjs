@@ -1,10 +1,11 @@
 // Connecting: refusals, names, lookups, paths, local addresses, families.
+import http from 'node:http'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parity } from './support/parity.mjs'
 import { refusedPort } from './support/servers.mjs'
-import { turns, until } from './support/wait.mjs'
+import { once, turns, until } from './support/wait.mjs'
 
 const plain = (req, res) => res.end('x')
 
@@ -213,8 +214,12 @@ parity('local_address_is_bound', async (run) => {
 parity('local_address_of_another_machine_fails_alike', async (run) => {
   const server = await run.http(plain)
   const agent = run.agent()
-  const req = run.get('a', { host: '127.0.0.1', port: server.port, agent, localAddress: '192.0.2.1' })
-  await finished(run, agent, req)
+  // Node binds on the loop, so its socket is gone before the request hears of it: only the outcome is compared.
+  const req = http.get({ host: '127.0.0.1', port: server.port, agent, localAddress: '192.0.2.1' })
+  req.on('error', (error) => run.note('error', run.describe(error)))
+  await once(req, 'close')
+  await until(() => agent.totalSocketCount === 0)
+  run.pool(agent, 'done')
 })
 
 parity('local_port_is_bound', async (run) => {

@@ -13,8 +13,11 @@ const facts = (socket) => JSON.stringify({
   pending: socket.pending,
   readyState: socket.readyState,
   remote: [socket.remoteAddress, typeof socket.remotePort, socket.remoteFamily],
-  local: [socket.localAddress, typeof socket.localPort, socket.localFamily],
-  address: Object.keys(socket.address() ?? {}).sort(),
+  // Node's kernel has chosen the local end by then; holdfast's connects on another thread, and tells when it is done.
+  ...!socket.connecting && {
+    local: [socket.localAddress, typeof socket.localPort, socket.localFamily],
+    address: Object.keys(socket.address() ?? {}).sort()
+  },
   bytes: [socket.bytesRead > 0, socket.bytesWritten > 0],
   timeout: socket.timeout,
   destroyed: socket.destroyed,

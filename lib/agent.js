@@ -44,7 +44,10 @@ function onError () {
 }
 function onAgentRemove () { placeOf(this)?.agent._removed(placeOf(this)) }
 // An idle socket has no owner that would hear its error.
-function onIdleError () {}
+function onIdleError () {
+  this.destroy()
+  this.emit('agentRemove')
+}
 
 const LISTENERS = { free: onFree, close: onClose, timeout: onTimeout, agentRemove: onAgentRemove }
 
@@ -238,10 +241,11 @@ const pooledAgent = (Base) => class extends Base {
   #openOwn (place, done) {
     validate(place.options)
     const socket = new Socket(place, place.options)
+    // First, as in Node: a lookup that answers at once is heard before the request has its socket.
+    socket._open(place.options)
     this.#join(place, socket)
     this.#lease(place)
     done(null, socket)
-    socket._open(place.options)
   }
 
   #openForeign (place, create, done) {
@@ -272,14 +276,10 @@ const pooledAgent = (Base) => class extends Base {
     if (this.#onKeylog) socket.on('keylog', this.#onKeylog)
   }
 
-  /** A place that never had a socket. */
+  /** A place whose connection could not even begin. */
   #abandon (place) {
-    if (place.socket) return
-    this.#native.close(place.number, true, false)
-    this.#native.dispose(place.number)
-    place.leave()
-    this.#grantAll()
-    this.#endClosing()
+    this.#native.discard(place.number, true)
+    this._leave(place)
   }
 
   _connected (place) {
@@ -290,11 +290,11 @@ const pooledAgent = (Base) => class extends Base {
     const { socket, options } = place
     this.totalSocketCount--
     this.closeSocketCount++
-    if (place.isForeign) this.#native.close(place.number, socket.errored !== null, false)
     report(place, 'close')
     this.removeSocket(socket, options)
     removeFrom(this.freeSockets, place.origin.name, socket)
-    this.#leave(place)
+    if (place.isForeign) this.#native.discard(place.number, Boolean(socket.errored))
+    this._leave(place)
   }
 
   /** The socket is somebody else's from now on. */
@@ -306,12 +306,18 @@ const pooledAgent = (Base) => class extends Base {
     this.removeSocket(socket, options)
     removeFrom(this.freeSockets, place.origin.name, socket)
     for (const event of Object.keys(LISTENERS)) socket.removeListener(event, LISTENERS[event])
-    if (!place.isForeign) socket._handOver()
-    else this.#native.detach(place.number)
-    this.#leave(place)
+    if (place.isForeign ? !socket.destroyed && this.#native.detach(place.number) : socket._handOver()) {
+      this._leave(place)
+    } else if (place.isForeign) {
+      this.#native.discard(place.number, false)
+      this._leave(place)
+    } else {
+      place.isRemoved = true // It leaves when it has closed and the loop is done with it.
+    }
   }
 
-  #leave (place) {
+  /** The engine forgets the place, and its room goes to a waiter. */
+  _leave (place) {
     this.#native.dispose(place.number)
     place.leave()
     this.#grantAll()

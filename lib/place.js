@@ -17,7 +17,8 @@ class Place {
   finished = 0
   createdAt = Date.now()
   isIdle = false
-  isTimedOut = false
+  /** Taken out of the agent's maps before it closed. */
+  isRemoved = false
   /** The `Keep-Alive` header that the engine knows. */
   hint = undefined
   /** Why the engine ended it, once it has. */
@@ -64,6 +65,7 @@ class Place {
 
   /** The loop is done with the connection. */
   gone () {
+    if (this.isRemoved) this.agent._leave(this)
     this.socket._gone()
   }
 

@@ -323,12 +323,15 @@ class Socket extends net.Socket {
     this.#run(() => this.emit('timeout'))
   }
 
-  /** Leaves the engine for good: an upgrade, a tunnel. From here on it is a plain net.Socket over the same descriptor. */
+  /**
+   * Leaves the engine for good: an upgrade, a tunnel. From here on it is a plain net.Socket over the same descriptor.
+   * `false` if there is no open connection to leave with.
+   */
   _handOver () {
-    if (this.#state !== 'open' || this.connecting || this.destroyed) return
+    if (this.#state !== 'open' || this.connecting || this.destroyed) return false
     const { environment } = this._place
     const detached = this.#native.detach(this.#number)
-    if (!detached) return
+    if (!detached) return false
     const chunks = environment.takeChunks(this.#number, detached.rows)
     this._place.leave()
     this.#isHandedOver = true
@@ -336,6 +339,7 @@ class Socket extends net.Socket {
     const state = { noDelay: this.#noDelay, read: this.#bytesRead, written: this.#bytesWritten }
     const afterWrite = this.#afterWrite
     handOver(this, { ...detached, ...state, chunks, afterWrite, lease: this.#lease })
+    return true
   }
 
   // agentkeepalive's marks.

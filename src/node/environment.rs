@@ -313,6 +313,13 @@ impl NativeEnvironment {
         self.with(|engine| engine.close(ConnectionId(id), reason, reset))
     }
 
+    /// Closes and forgets a connection without a socket, or with JavaScript's own.
+    #[napi]
+    pub fn discard(&self, id: u32, failed: bool) -> Result<()> {
+        let reason = if failed { CloseReason::Error } else { CloseReason::Destroyed };
+        self.with(|engine| engine.discard(ConnectionId(id), reason))
+    }
+
     /// A closed connection's place is free.
     #[napi]
     pub fn dispose(&self, id: u32) -> Result<()> {

@@ -87,10 +87,29 @@ async fn connect_one(address: SocketAddr, local: Option<SocketAddr>) -> Result<S
 /// Connects to a Unix-domain socket.
 #[cfg(unix)]
 pub(super) async fn connect_path(path: &Path) -> News {
-    match tokio::net::UnixStream::connect(path).await.and_then(tokio::net::UnixStream::into_std) {
+    let mut stream = tokio::net::UnixStream::connect(path).await;
+    if stream.is_err()
+        && let Some(padded) = padded(path)
+    {
+        stream = tokio::net::UnixStream::connect(padded).await.or(stream);
+    }
+    match stream.and_then(tokio::net::UnixStream::into_std) {
         Ok(stream) => News::Opened(Socket::from(stream)),
         Err(error) => News::Failed(vec![path_failure(&error)]),
     }
+}
+
+/// An abstract name as servers on libuv before 1.48 bind it: with NUL bytes up to the length of `sun_path`.
+#[cfg(unix)]
+fn padded(path: &Path) -> Option<std::path::PathBuf> {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    const SUN_PATH: usize = 108;
+    let mut bytes = path.as_os_str().as_bytes().to_vec();
+    if bytes.first() != Some(&0) || bytes.len() >= SUN_PATH {
+        return None;
+    }
+    bytes.resize(SUN_PATH, 0);
+    Some(std::ffi::OsString::from_vec(bytes).into())
 }
 
 #[cfg(not(unix))]

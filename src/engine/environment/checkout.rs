@@ -134,33 +134,22 @@ impl<R: Reactor> Environment<R> {
 
     /// Closes a connection at once: what was not sent is lost. [`Event::Gone`] follows.
     pub fn close(&mut self, id: ConnectionId, reason: CloseReason, reset: bool) {
-        let Some((agent, origin)) = self.place(id) else { return };
-        let Some(connection) = self.connection(id) else { return };
-        let state = std::mem::replace(&mut connection.state, State::Closing(reason));
-        let was_opening = matches!(connection.link, Link::Opening { .. });
-        let pool = &mut self.agent(agent).pool;
-        match state {
-            State::Connecting => pool.closing_while_connecting(origin),
-            State::Leased => pool.closing_while_leased(origin),
-            State::Idle { .. } => pool.closing_while_idle(origin, id),
-            State::Closing(_) => {}
-        }
-        if let State::Closing(first) = state {
-            if let Some(connection) = self.connection(id) {
-                connection.state = State::Closing(first);
-            }
-        } else {
-            self.tally_close(id, reason);
-        }
-        if was_opening {
-            self.opening_ended();
-        }
+        self.begin_closing(id, reason);
         let Some(connection) = self.connections.get_mut(id.0 as usize) else { return };
         if reset && let Some(open) = connection.open() {
             // A kernel that will not reset closes in order, which is the next best.
             drop(open.transport.reset_on_close());
         }
         connection.cut(&mut self.reactor, Some(id));
+    }
+
+    /// Closes and forgets a connection that the embedder has no socket for, or one whose socket is its own.
+    pub fn discard(&mut self, id: ConnectionId, reason: CloseReason) {
+        self.begin_closing(id, reason);
+        if let Some(connection) = self.connections.get_mut(id.0 as usize) {
+            connection.cut(&mut self.reactor, None);
+        }
+        self.dispose(id);
     }
 
     /// The embedder has let go of a closing connection: its place is free.
@@ -199,6 +188,28 @@ impl<R: Reactor> Environment<R> {
         if self.cancel(agent, origin, waiter) {
             self.agent(agent).tally(origin).queue_timeouts += 1;
             self.tell(Event::GaveUp { agent, waiter });
+        }
+    }
+
+    fn begin_closing(&mut self, id: ConnectionId, reason: CloseReason) {
+        let Some((agent, origin)) = self.place(id) else { return };
+        let Some(connection) = self.connection(id) else { return };
+        let state = connection.state;
+        let was_opening = matches!(connection.link, Link::Opening { .. });
+        if matches!(state, State::Closing(_)) {
+            return;
+        }
+        connection.state = State::Closing(reason);
+        let pool = &mut self.agent(agent).pool;
+        match state {
+            State::Connecting => pool.closing_while_connecting(origin),
+            State::Leased => pool.closing_while_leased(origin),
+            State::Idle { .. } => pool.closing_while_idle(origin, id),
+            State::Closing(_) => {}
+        }
+        self.tally_close(id, reason);
+        if was_opening {
+            self.opening_ended();
         }
     }
 

@@ -168,7 +168,7 @@ impl<R: Reactor> Environment<R> {
             match connection.state {
                 State::Idle { .. } => self.check_idle(id),
                 State::Leased if connection.is_flowing && !connection.is_ended => {
-                    if !self.read(id, slabs) {
+                    if !self.read(id, slabs, stopped) {
                         return false;
                     }
                 }
@@ -195,7 +195,7 @@ impl<R: Reactor> Environment<R> {
         self.end_idle(id, reason);
     }
 
-    fn read(&mut self, id: ConnectionId, slabs: &mut impl Slabs) -> bool {
+    fn read(&mut self, id: ConnectionId, slabs: &mut impl Slabs, hung_up: bool) -> bool {
         for _ in 0..READS_PER_TURN {
             let Some(room) = slabs.room() else { return false };
             let Some(connection) = self.connections.get_mut(id.0 as usize) else { return true };
@@ -215,6 +215,11 @@ impl<R: Reactor> Environment<R> {
                     let length = u32::try_from(count).unwrap_or(u32::MAX);
                     self.tell(Event::Data { id, slab, offset, length });
                     if count < size {
+                        // libuv's streams (src/unix/stream.c, v1.46) take a hang-up that comes with the last bytes for
+                        // the end, and so do callers who compare.
+                        if hung_up {
+                            self.died(id, Death::Fin);
+                        }
                         return true;
                     }
                 }

@@ -62,13 +62,15 @@ impl<R: Reactor> Environment<R> {
     /// Gives an open connection away; its place is free at once.
     pub fn detach(&mut self, id: ConnectionId) -> Option<Detached> {
         let (agent, origin) = self.place(id)?;
-        if self.connection(id)?.state != State::Leased {
-            return None;
-        }
-        self.tally_close(id, CloseReason::Detached);
+        let state = self.connection(id)?.state;
         let pool = &mut self.agent(agent).pool;
-        pool.closing_while_leased(origin);
+        match state {
+            State::Leased => pool.closing_while_leased(origin),
+            State::Idle { .. } => pool.closing_while_idle(origin, id),
+            State::Connecting | State::Closing(_) => return None,
+        }
         pool.closed(origin);
+        self.tally_close(id, CloseReason::Detached);
         let connection = self.connections.try_remove(id.0 as usize)?;
         let unsent = connection.output.unsent().to_vec();
         let socket = match connection.link {
