@@ -29,7 +29,7 @@ const GAVE_UP = 13
 const NOTHING = 0
 
 // Undocumented, and there from Node 20 to 26: runs ticks and microtasks, as Node does between two of its callbacks.
-const runTicks = process._tickCallback ?? (() => {})
+const tickCallback = process._tickCallback ?? (() => {})
 
 class Environment {
   /** By the number of the connection: `{ socket, agent, … }`. */
@@ -50,13 +50,22 @@ class Environment {
     const count = table[COUNT]
     let isFirst = true
     while (table[CURSOR] < count) {
-      if (!isFirst) runTicks()
+      if (!isFirst) this.#runTicks()
       isFirst = false
       const at = HEADER + ROW * table[CURSOR]++
       this.#dispatch(table[at], table[at + 1], table[at + 2], table[at + 3])
     }
     // Only now has everybody seen what the old ones hold.
     this.#lendSlabs()
+  }
+
+  #runTicks () {
+    try {
+      tickCallback()
+    } catch (error) {
+      // Told from here: Node checks its stack of async ids when a callback returns, and a tick that threw is still on it.
+      this.native.throwUncaught(error)
+    }
   }
 
   #dispatch (kind, number, a, b) {

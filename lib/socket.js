@@ -106,16 +106,17 @@ class Socket extends net.Socket {
     const { host = 'localhost', path, port } = this._place.options
     const trouble = this.#native.trouble(this.#number)
     const error = connectError(trouble, { host, path, port: path ? undefined : Number(port) })
-    if (trouble.lookup !== undefined) this.#run(() => this.emit('lookup', error, undefined, undefined, host))
-    this.destroy(error)
+    this.#run(() => {
+      if (trouble.lookup !== undefined) this.emit('lookup', error, undefined, undefined, host)
+      this.destroy(error)
+    })
   }
 
   _received (chunk) {
     if (this.destroyed) return
     this.#bytesRead += chunk.length
     this._unrefTimer()
-    // Node's parser carries the context of its request; without one the lease does.
-    const wantsMore = this.parser ? this.push(chunk) : this.#run(this.push, chunk)
+    const wantsMore = this.#run(this.push, chunk)
     if (!wantsMore && !this.#isHandedOver && !this.destroyed) {
       this.#isFlowing = false
       this.#native.setFlowing(this.#number, false)
@@ -131,7 +132,7 @@ class Socket extends net.Socket {
   }
 
   _failed (syscall, errno) {
-    this.destroy(systemError(syscall, errno))
+    this.#run(this.destroy, systemError(syscall, errno))
   }
 
   _wrote () {
@@ -144,7 +145,7 @@ class Socket extends net.Socket {
     if (this.destroyed) return
     const error = systemError('write', errno)
     if (this.#afterWrite) this.#settleWrite(error)
-    else this.destroy(error)
+    else this.#run(this.destroy, error)
   }
 
   #settleWrite (error) {
@@ -235,7 +236,7 @@ class Socket extends net.Socket {
     this.#state = 'closed'
     this.#hadError = Boolean(error)
     this.#native.close(this.#number, this.#hadError, this.#isResetting)
-    this.#run(done, error)
+    done(error)
   }
 
   // What net.Socket asks its handle.

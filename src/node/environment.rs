@@ -11,7 +11,7 @@ use socket2::SockAddr;
 
 use super::bridge::{Bridge, Engine};
 use super::events::EventTable;
-use super::js::{Callback, Lent};
+use super::js::{self, Callback, Lent};
 use super::options::{NativeAgentOptions, NativeLimits, NativeTarget, duration};
 use super::stats::{NativeFacts, NativeOriginStats};
 use crate::engine::connect::Failure;
@@ -138,6 +138,12 @@ impl NativeEnvironment {
         let callback = Callback::new(&env, &receiver, &deliver)?;
         let bridge = Bridge::start(&env, callback, EventTable::new(Lent::new(&env, &events)?))?;
         Ok(Self { bridge })
+    }
+
+    /// As an exception that nobody caught.
+    #[napi]
+    pub fn throw_uncaught(&self, env: Env, error: Unknown<'_>) {
+        js::throw_uncaught(&env, &error);
     }
 
     /// The number of a slab to lend, or -1.

@@ -82,6 +82,12 @@ impl Callback {
     }
 }
 
+/// Tells `uncaughtException` of an error. Nothing is left to do if JavaScript cannot run any more.
+pub(super) fn throw_uncaught(env: &Env, error: &Unknown<'_>) {
+    // SAFETY: `error` is a live value of `env`: JavaScript is making this call.
+    unsafe { sys::napi_fatal_exception(env.raw(), error.raw()) };
+}
+
 /// Memory that JavaScript lends: an `ArrayBuffer` of its own, referenced until it is given back.
 #[derive(Debug)]
 pub(super) struct Lent {
