@@ -1,0 +1,549 @@
+import * as http from 'node:http'
+import * as net from 'node:net'
+import * as stream from 'node:stream'
+
+import Agent = HttpAgent
+
+declare module 'http' {
+  interface ClientRequest {
+    /**
+     * How often the request was sent again on a fresh connection. Set by an `HttpAgent` when it takes the request.
+     *
+     * Shape: integer, 0 or 1. Default: 0; `undefined` with other agents.
+     */
+    retryCount?: number | undefined
+  }
+}
+
+/**
+ * A pool of keep-alive connections for plain HTTP, to be passed where an `http.Agent` is passed. Idle connections are
+ * watched and asked of the kernel before each use; a request that dies on a reused one is sent again where that is safe.
+ *
+ * Errors: `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`, `ERR_OUT_OF_RANGE`, from the constructor.
+ * Source: Node.js `http.Agent`; agentkeepalive 4.6 `HttpAgent`.
+ */
+declare class HttpAgent extends http.Agent {
+  constructor (options?: HttpAgent.HttpAgentOptions | null)
+
+  /**
+   * The options in force, as new requests are merged with them. Of holdfast's own, only `timeout` is read again later.
+   *
+   * Shape: an object without prototype; the one given to the constructor is never changed.
+   * Source: Node.js `http.Agent`, where it is not documented.
+   */
+  readonly options: HttpAgent.HttpAgentOptions
+
+  /** Whether connections are kept after a request. Source: Node.js `http.Agent`. */
+  keepAlive: boolean
+
+  /** Delay of the first TCP keep-alive probe. Unit: milliseconds. Source: Node.js `http.Agent`. */
+  keepAliveMsecs: number
+
+  /** Which idle connection is reused first. Source: Node.js `http.Agent`. */
+  readonly scheduling: 'lifo' | 'fifo'
+
+  /** The protocol of the requests it takes: `'http:'`. Source: Node.js `http.Agent`. */
+  protocol: string
+
+  /** The port of a request that names none: 80. Source: Node.js `http.Agent`. */
+  defaultPort: number
+
+  /** Sockets in `sockets` and `freeSockets` together. Shape: integer. Source: Node.js `http.Agent`. */
+  readonly totalSocketCount: number
+
+  /** Sockets made so far. A replay's fresh connection belongs to the same socket. Source: agentkeepalive. */
+  createSocketCount: number
+  /** Sockets that a `createConnection` of the caller's own failed to make. Source: agentkeepalive. */
+  createSocketErrorCount: number
+  /** Sockets closed so far. Source: agentkeepalive. */
+  closeSocketCount: number
+  /** Sockets that emitted an error. Source: agentkeepalive. */
+  errorSocketCount: number
+  /** Sockets that emitted `timeout`. Idle ones that the engine closes by time do not. Source: agentkeepalive. */
+  timeoutSocketCount: number
+  /** Requests finished with their socket given back. Source: agentkeepalive. */
+  requestCount: number
+
+  /** The counter when `statusChanged` was last read. Source: agentkeepalive. */
+  createSocketCountLastCheck: number
+  /** The counter when `statusChanged` was last read. Source: agentkeepalive. */
+  createSocketErrorCountLastCheck: number
+  /** The counter when `statusChanged` was last read. Source: agentkeepalive. */
+  closeSocketCountLastCheck: number
+  /** The counter when `statusChanged` was last read. Source: agentkeepalive. */
+  errorSocketCountLastCheck: number
+  /** The counter when `statusChanged` was last read. Source: agentkeepalive. */
+  timeoutSocketCountLastCheck: number
+  /** The counter when `statusChanged` was last read. Source: agentkeepalive. */
+  requestCountLastCheck: number
+
+  /**
+   * Whether a counter has moved since this was last read. Reading it sets the mark anew.
+   *
+   * Source: agentkeepalive 4.6.
+   */
+  readonly statusChanged: boolean
+
+  /**
+   * The longest silence on a socket in use: `options.timeout`.
+   *
+   * Unit: milliseconds. Shape: number. Default: `undefined`, no limit.
+   * Source: agentkeepalive 4.6, where it can only be read.
+   */
+  timeout: number | undefined
+
+  /** `options.freeSocketTimeout`. Unit: milliseconds. Source: agentkeepalive 4.6. */
+  readonly freeSocketKeepAliveTimeout: number
+
+  /** `options.socketActiveTTL`. Unit: milliseconds. Source: agentkeepalive 4.6. */
+  readonly socketActiveTTL: number | undefined
+
+  /**
+   * Counters, and how many sockets and waiting requests each origin has.
+   *
+   * Shape: a new plain object.
+   * Source: agentkeepalive 4.6.
+   */
+  getCurrentStatus (): HttpAgent.AgentStatus
+
+  /**
+   * The engine's numbers, in total and by origin, since the agent was made.
+   *
+   * Unit: milliseconds in `queueWait`, `connect` and `idleAge`; counts elsewhere. Shape: a new plain object. At every
+   * 1024th origin, those that have neither connections nor waiting requests are forgotten, with their numbers.
+   */
+  stats (): HttpAgent.AgentStats
+
+  /**
+   * Ends the agent without breaking anything off: idle connections are closed, new requests are refused, and those in
+   * flight or waiting are finished. Calling it again gives the same promise.
+   *
+   * Shape: a promise that resolves when no socket is left.
+   * Errors: none here; each later request fails with `ERR_AGENT_CLOSED`.
+   */
+  close (): Promise<void>
+
+  /**
+   * Destroys all sockets, those in use too. Waiting requests are served afterwards, and the agent may be used again.
+   *
+   * Source: Node.js `http.Agent`.
+   */
+  destroy (): void
+
+  /**
+   * Gives a request a socket now, or when there is one. `http.request` calls this.
+   *
+   * Errors: `ERR_AGENT_CLOSED`, `ERR_AGENT_QUEUE_FULL`, `ERR_AGENT_CHECKOUT_TIMEOUT`, as the request's `error` event.
+   * Source: Node.js `http.Agent`, where it is not documented.
+   */
+  addRequest (req: http.ClientRequest, options: http.RequestOptions): void
+
+  /**
+   * Makes a socket for a request, whatever the limits say.
+   *
+   * Source: Node.js `http.Agent`, where it is not documented.
+   */
+  createSocket (
+    req: http.ClientRequest,
+    options: http.RequestOptions,
+    callback: (error: Error | null, socket?: stream.Duplex) => void
+  ): void
+
+  /**
+   * Takes a socket out of `sockets`, and of `freeSockets` if it is not writable.
+   *
+   * Source: Node.js `http.Agent`, where it is not documented.
+   */
+  removeSocket (socket: stream.Duplex, options: http.RequestOptions): void
+
+  /**
+   * Asked before a socket becomes idle; override it to close some. Time limits and server hints are checked besides.
+   *
+   * Shape: `false` closes the socket.
+   * Source: Node.js `http.Agent`.
+   */
+  keepSocketAlive (socket: stream.Duplex): boolean
+
+  on<K extends keyof HttpAgent.Events> (event: K, listener: (...args: HttpAgent.Events[K]) => void): this
+  on (event: string | symbol, listener: (...args: any[]) => void): this
+  once<K extends keyof HttpAgent.Events> (event: K, listener: (...args: HttpAgent.Events[K]) => void): this
+  once (event: string | symbol, listener: (...args: any[]) => void): this
+  addListener<K extends keyof HttpAgent.Events> (event: K, listener: (...args: HttpAgent.Events[K]) => void): this
+  addListener (event: string | symbol, listener: (...args: any[]) => void): this
+  prependListener<K extends keyof HttpAgent.Events> (event: K, listener: (...args: HttpAgent.Events[K]) => void): this
+  prependListener (event: string | symbol, listener: (...args: any[]) => void): this
+  prependOnceListener<K extends keyof HttpAgent.Events> (
+    event: K, listener: (...args: HttpAgent.Events[K]) => void): this
+  prependOnceListener (event: string | symbol, listener: (...args: any[]) => void): this
+  off<K extends keyof HttpAgent.Events> (event: K, listener: (...args: HttpAgent.Events[K]) => void): this
+  off (event: string | symbol, listener: (...args: any[]) => void): this
+  removeListener<K extends keyof HttpAgent.Events> (event: K, listener: (...args: HttpAgent.Events[K]) => void): this
+  removeListener (event: string | symbol, listener: (...args: any[]) => void): this
+}
+
+declare namespace HttpAgent {
+  export { Agent as HttpAgent }
+
+  /** A number of milliseconds, or a text like `'500ms'`, `'30s'`, `'2m'`, `'1h'`, `'1d'`. */
+  export type Duration = number | string
+
+  /**
+   * What the constructor takes: the options below, and whatever `net.connect` takes (`family`, `localAddress`, `lookup`,
+   * `noDelay`, `autoSelectFamily`, …). `null` and `undefined` stand for the default.
+   *
+   * Errors: `ERR_INVALID_ARG_TYPE` and `ERR_OUT_OF_RANGE`, each with the option's name. `proxyEnv` is refused with
+   * `ERR_INVALID_ARG_VALUE`: there is no proxy support yet.
+   */
+  export interface HttpAgentOptions extends Omit<http.AgentOptions, 'timeout' | 'proxyEnv'> {
+    /**
+     * Keeps connections for later requests.
+     *
+     * Shape: boolean. Default: `true`.
+     * Source: Node.js `http.Agent`, whose default is `false`; agentkeepalive.
+     */
+    keepAlive?: boolean | undefined
+
+    /**
+     * Delay of the first TCP keep-alive probe on an otherwise silent connection. The kernel counts whole seconds; less
+     * than one leaves the system's delay.
+     *
+     * Unit: milliseconds. Shape: number. Default: 1000. Range: 0 to 2147483647.
+     * Source: Node.js `http.Agent`.
+     */
+    keepAliveMsecs?: number | undefined
+
+    /**
+     * Most connections to one origin that are in use, being opened or closing. Further requests wait. May be assigned to
+     * the agent later.
+     *
+     * Shape: number. Default: `Infinity`. Range: 0 (`http.Agent.defaultMaxSockets`) to `Infinity`.
+     * Source: Node.js `http.Agent`.
+     */
+    maxSockets?: number | undefined
+
+    /**
+     * Most connections to all origins together, idle ones included. May be assigned to the agent later.
+     *
+     * Shape: number. Default: `Infinity`. Range: 1 to `Infinity`.
+     * Source: Node.js `http.Agent`.
+     */
+    maxTotalSockets?: number | undefined
+
+    /**
+     * Most idle connections to one origin; a further one is closed when its request ends. May be assigned to the agent
+     * later.
+     *
+     * Shape: number. Default: 256. Range: 0 (the default) to `Infinity`.
+     * Source: Node.js `http.Agent`.
+     */
+    maxFreeSockets?: number | undefined
+
+    /**
+     * Which idle connection is reused first: `'lifo'`, the one used last, or `'fifo'`, the one idle for the longest.
+     *
+     * Default: `'lifo'`.
+     * Errors: `ERR_INVALID_ARG_VALUE`, from the constructor.
+     * Source: Node.js `http.Agent`.
+     */
+    scheduling?: 'lifo' | 'fifo' | undefined
+
+    /**
+     * Longest silence on a socket in use. When it has passed, the request emits `timeout`; if nobody listens to that, the
+     * socket is destroyed with `ERR_SOCKET_TIMEOUT`. Idle sockets have a clock of their own: `freeSocketTimeout`.
+     *
+     * Unit: milliseconds. Shape: number or duration. Default: none. Range: 0 (no limit) to 2147483647.
+     * Source: Node.js `http.Agent`; agentkeepalive, whose default is at least 8000.
+     */
+    timeout?: Duration | undefined
+
+    /**
+     * Longest time a connection may stay idle before it is closed. A server's hint may shorten it, never lengthen it.
+     *
+     * Unit: milliseconds. Shape: number or duration. Default: 4000. Range: 0 (no limit) to 2147483647.
+     * Source: agentkeepalive; RFC 9112 §9.5.
+     */
+    freeSocketTimeout?: Duration | undefined
+
+    /**
+     * Another name of `freeSocketTimeout`, which wins if both are given.
+     *
+     * Source: agentkeepalive.
+     */
+    keepAliveTimeout?: Duration | undefined
+
+    /**
+     * Another name of `freeSocketTimeout`, which wins if both are given.
+     *
+     * Source: agentkeepalive.
+     */
+    freeSocketKeepAliveTimeout?: Duration | undefined
+
+    /**
+     * Longest time from connecting to the last request that a connection may begin. A request in flight is not broken
+     * off.
+     *
+     * Unit: milliseconds. Shape: number or duration. Default: none. Range: 0 (no limit) to 2147483647.
+     * Source: agentkeepalive.
+     */
+    socketActiveTTL?: Duration | undefined
+
+    /**
+     * Share of `socketActiveTTL` by which each connection's limit is shortened at random, so that those opened together
+     * do not end together.
+     *
+     * Unit: a ratio. Shape: number. Default: 0.1. Range: 0 to 1.
+     */
+    ttlJitter?: number | undefined
+
+    /**
+     * Taken off a server's `Keep-Alive: timeout=`, so that a connection is retired before the server closes it.
+     *
+     * Unit: milliseconds. Shape: number. Default: 1000. Range: 0 to 2147483647.
+     * Source: Node.js 24 `http.Agent`.
+     */
+    agentKeepAliveTimeoutBuffer?: number | undefined
+
+    /**
+     * Accepted, and without effect so far: nothing is learned from the times at which servers close.
+     *
+     * Shape: boolean.
+     */
+    learnIdleTimeout?: boolean | undefined
+
+    /**
+     * Most requests on one connection.
+     *
+     * Shape: integer. Default: none. Range: 1 to 4294967295.
+     */
+    maxRequestsPerSocket?: number | undefined
+
+    /**
+     * Longest time for opening a connection, `getaddrinfo` included; a `lookup` function's own time is not counted.
+     *
+     * Unit: milliseconds. Shape: number. Default: none. Range: 0 (no limit) to 2147483647.
+     * Errors: `ETIMEDOUT`, as the request's `error` event.
+     */
+    connectTimeout?: number | undefined
+
+    /**
+     * Most requests to one origin that may wait for a connection.
+     *
+     * Shape: integer. Default: none. Range: 1 to 4294967295.
+     * Errors: `ERR_AGENT_QUEUE_FULL`, as the request's `error` event.
+     */
+    queueLimit?: number | undefined
+
+    /**
+     * Longest time a request may wait for a connection.
+     *
+     * Unit: milliseconds. Shape: number. Default: none. Range: 0 (no limit) to 2147483647.
+     * Errors: `ERR_AGENT_CHECKOUT_TIMEOUT`, as the request's `error` event.
+     */
+    queueTimeout?: number | undefined
+
+    /**
+     * Longest time that sent bytes may stay unacknowledged before the kernel gives the connection up. Linux only;
+     * elsewhere it has no effect.
+     *
+     * Unit: milliseconds. Shape: number. Default: the system's. Range: 0 (the system's) to 2147483647.
+     * Source: tcp(7), `TCP_USER_TIMEOUT`.
+     */
+    tcpUserTimeout?: number | undefined
+
+    /**
+     * Time between two TCP keep-alive probes. The kernel counts whole seconds, at least one.
+     *
+     * Unit: milliseconds. Shape: number. Default: 1000, as libuv sets it. Range: 0 (the default) to 2147483647.
+     * Source: tcp(7), `TCP_KEEPINTVL`.
+     */
+    keepAliveInterval?: number | undefined
+
+    /**
+     * Unanswered TCP keep-alive probes after which the kernel gives the connection up. Linux takes at most 127, and
+     * ignores more. Not on Windows.
+     *
+     * Shape: integer. Default: 10, as libuv sets it. Range: 1 to 4294967295.
+     * Source: tcp(7), `TCP_KEEPCNT`.
+     */
+    keepAliveCount?: number | undefined
+
+    /**
+     * What is sent again when a reused connection dies; `false` turns that off.
+     *
+     * Default: `true`, which stands for `{}`.
+     */
+    retry?: boolean | RetryOptions | undefined
+  }
+
+  /** Which requests are sent again, and how much of them is kept for that. */
+  export interface RetryOptions {
+    /**
+     * Methods that may be sent twice. A request with an `Idempotency-Key` or `X-Idempotency-Key` header always may.
+     *
+     * Shape: array of strings, in any case. Default: GET, HEAD, OPTIONS, TRACE, PUT, DELETE, QUERY.
+     * Errors: `ERR_INVALID_ARG_TYPE`, from the constructor.
+     * Source: RFC 9110 §9.2.2.
+     */
+    methods?: readonly string[] | undefined
+
+    /**
+     * Most bytes of a request, headers included, that are kept so that it can be sent again.
+     *
+     * Unit: bytes. Shape: integer. Default: 65536. Range: 0 to 4294967295.
+     * Errors: `ERR_INVALID_ARG_TYPE`, `ERR_OUT_OF_RANGE`, from the constructor.
+     */
+    maxBodyBytes?: number | undefined
+  }
+
+  /** What `getCurrentStatus()` gives. The keys of the three maps are the names of origins, as `getName` makes them. */
+  export interface AgentStatus {
+    createSocketCount: number
+    createSocketErrorCount: number
+    closeSocketCount: number
+    errorSocketCount: number
+    timeoutSocketCount: number
+    requestCount: number
+    /** Idle sockets by origin. */
+    freeSockets: Record<string, number>
+    /** Sockets in use or being opened, by origin. */
+    sockets: Record<string, number>
+    /** Waiting requests by origin. */
+    requests: Record<string, number>
+  }
+
+  /**
+   * Why a connection ended: idle for longer than `freeSocketTimeout`; older than its TTL; the server's `Keep-Alive` header
+   * said so; `maxRequestsPerSocket`; the server closed it; the server reset it; bytes came that nobody had asked for; a
+   * limit left no place for it; opening it or an exchange on it failed; the exchange asked for it (`Connection: close`, or
+   * an agent without keep-alive); the caller destroyed it; the caller took it over (upgrade, CONNECT).
+   */
+  export type CloseReason =
+    | 'expired' | 'ttl' | 'hint' | 'maxRequests' | 'peerFin' | 'peerReset' | 'unsolicited' | 'evicted' | 'error'
+    | 'finished' | 'destroyed' | 'detached'
+
+  /** Why a request may be sent again: the kernel had taken no byte of it, or sending it twice changes nothing. */
+  export type ReplayEvidence = 'notWritten' | 'idempotent'
+
+  /**
+   * Why a request that died on a reused connection was not sent again: `retry: false`; it had been sent again before; it
+   * was written and is not idempotent; it outgrew the replay buffer.
+   */
+  export type ReplayRefusal = 'off' | 'alreadyReplayed' | 'notIdempotent' | 'capped'
+
+  /** A distribution. `p50` and `p99` are upper bounds, exact within a factor of 2. */
+  export interface Histogram {
+    /** Values seen. */
+    count: number
+    /** Their mean; 0 without values. */
+    mean: number
+    p50: number
+    p99: number
+    /** The largest. */
+    max: number
+  }
+
+  /** Numbers that add up over origins. */
+  export interface StatsNumbers {
+    /** Connections being opened now. */
+    connecting: number
+    /** Connections at rest now. */
+    idle: number
+    /** Connections that serve a request now. */
+    leased: number
+    /** Connections given up and not gone yet. */
+    closing: number
+    /** Requests that wait for a connection now. */
+    waiting: number
+    /** Connections begun so far, a replay's included. */
+    opened: number
+    /** Times that a request was given a connection, new or reused. */
+    requests: number
+    /** Of these, with a connection that had served before. */
+    reused: number
+    /** Connections that could not be opened. */
+    connectErrors: number
+    /** Requests refused with `ERR_AGENT_QUEUE_FULL`. */
+    queueFull: number
+    /** Requests refused with `ERR_AGENT_CHECKOUT_TIMEOUT`. */
+    queueTimeouts: number
+    /** Connections ended, by reason; reasons that have not come up are left out. */
+    closed: Partial<Record<CloseReason, number>>
+    /** Requests sent again, by what allowed it; likewise. */
+    replays: Partial<Record<ReplayEvidence, number>>
+    /** Requests that died on a reused connection and were not sent again, by reason; likewise. */
+    refused: Partial<Record<ReplayRefusal, number>>
+  }
+
+  /** One origin's share of `stats()`. */
+  export interface OriginStats extends StatsNumbers {
+    /** How long requests waited for a connection. Unit: milliseconds. */
+    queueWait: Histogram
+    /** How long opening took, name lookup by the engine included. Unit: milliseconds. */
+    connect: Histogram
+    /** How long connections had been idle when they were reused. Unit: milliseconds. */
+    idleAge: Histogram
+    /** Requests per connection, counted when it ends. */
+    requestsPerConnection: Histogram
+  }
+
+  /** What `stats()` gives: sums over all origins, and each origin by name. */
+  export interface AgentStats extends StatsNumbers {
+    origins: Record<string, OriginStats>
+  }
+
+  /** The facts of one connection, at the moment of the event. */
+  export interface ConnectionFacts {
+    /** The origin's name, as `getName` makes it. */
+    origin: string
+    /** The socket; it stays the same when a replay puts a fresh connection under it. */
+    socket: net.Socket
+    /** Time since the connection was opened; `undefined` if it never was. Unit: milliseconds. */
+    age: number | undefined
+    /** Requests that the connection has served to the end. */
+    requests: number
+    /** How long opening took; of `connect` alone. Unit: milliseconds. */
+    connectTime: number | undefined
+    /** Why it ended; of `close` alone. `undefined` for sockets of the caller's own. */
+    reason: CloseReason | undefined
+  }
+
+  /** The message of the diagnostics channels `holdfast:connect`, `holdfast:reuse`, `holdfast:replay`, `holdfast:close`. */
+  export interface ChannelMessage extends ConnectionFacts {
+    /** The agent whose connection it is. */
+    agent: Agent
+  }
+
+  /** The agent's events, with the arguments of their listeners. */
+  export interface Events {
+    /** A connection was opened by the engine. */
+    connect: [facts: ConnectionFacts]
+    /** A request got a connection that had served before. */
+    reuse: [facts: ConnectionFacts]
+    /** A request is sent again: the connection below its socket died, and a fresh one is being opened. */
+    replay: [facts: ConnectionFacts]
+    /** A socket closed, or left the agent by an upgrade. */
+    close: [facts: ConnectionFacts]
+    /** Node's: a request is over and gives its socket back. */
+    free: [socket: stream.Duplex, options: http.RequestOptions]
+    /** Node's: a line of key material, from a TLS socket that the caller brought. */
+    keylog: [line: Buffer, socket: stream.Duplex]
+  }
+
+  /** The keys under which agentkeepalive marks its sockets. The engine's sockets carry the last four marks. */
+  export const constants: {
+    readonly CURRENT_ID: unique symbol
+    readonly CREATE_ID: unique symbol
+    readonly INIT_SOCKET: unique symbol
+    readonly CREATE_HTTPS_CONNECTION: unique symbol
+    /** When the socket was made. Unit: milliseconds since the epoch. */
+    readonly SOCKET_CREATED_TIME: unique symbol
+    /** `sock[<number>#<origin>]`. */
+    readonly SOCKET_NAME: unique symbol
+    /** Requests given to the socket. */
+    readonly SOCKET_REQUEST_COUNT: unique symbol
+    /** Requests that gave it back. */
+    readonly SOCKET_REQUEST_FINISHED_COUNT: unique symbol
+  }
+}
+
+export = HttpAgent
