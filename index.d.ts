@@ -414,8 +414,8 @@ declare namespace HttpAgent {
   /**
    * Why a connection ended: idle for longer than `freeSocketTimeout`; older than its TTL; the server's `Keep-Alive` header
    * said so; `maxRequestsPerSocket`; the server closed it; the server reset it; bytes came that nobody had asked for; a
-   * limit left no place for it; opening it or an exchange on it failed; the exchange asked for it (`Connection: close`, or
-   * an agent without keep-alive); the caller destroyed it; the caller took it over (upgrade, CONNECT).
+   * limit left no place for it; opening it or an exchange on it failed; it was not fit to be kept after its request; the
+   * caller destroyed it, or Node did after a request without keep-alive; the caller took it over (upgrade, CONNECT).
    */
   export type CloseReason =
     | 'expired' | 'ttl' | 'hint' | 'maxRequests' | 'peerFin' | 'peerReset' | 'unsolicited' | 'evicted' | 'error'
