@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import http from 'node:http'
 import { once } from 'node:events'
-import { after, before, describe, test } from 'node:test'
+import { after, before, beforeEach, describe, test } from 'node:test'
 import { AgentUnderTest, isHoldfast } from './support/agents.mjs'
 import { run } from './support/programs.mjs'
 import { RUNTIMES } from './support/runtimes.mjs'
@@ -76,6 +76,8 @@ const ours = isHoldfast ? bounded : { skip: 'Node\'s agent has no close()' }
 const closedOnce = (req) => new Promise((resolve) => req.closed ? resolve() : req.once('close', resolve))
 
 describe('close()', () => {
+  beforeEach(() => { waiting = [] })
+
   const answers = async (count) => {
     await until(() => waiting.length === count)
     return waiting.splice(0)
