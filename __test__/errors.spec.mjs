@@ -39,8 +39,8 @@ const OPTIONS = {
   queueLimit: count,
   queueTimeout: { ...duration, wrong: [{}, [], true] },
   tcpUserTimeout: { ...duration, wrong: [{}, [], true] },
-  keepAliveInterval: { ...duration, wrong: [{}, [], true] },
-  keepAliveCount: count,
+  keepAliveInterval: { wrong: [{}, [], true], outside: [-1, NaN, 32_767_001], fine: [1, 1000, 32_767_000] },
+  keepAliveCount: { ...count, outside: [...count.outside, 128] },
 }
 
 const constructed = (options) => new AgentUnderTest(options).destroy()

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parity } from './support/parity.mjs'
 import { refusedPort } from './support/servers.mjs'
-import { once, turns, until } from './support/wait.mjs'
+import { turns, until } from './support/wait.mjs'
 
 const plain = (req, res) => res.end('x')
 
@@ -217,7 +217,7 @@ parity('local_address_of_another_machine_fails_alike', async (run) => {
   // Node binds on the loop, so its socket is gone before the request hears of it: only the outcome is compared.
   const req = http.get({ host: '127.0.0.1', port: server.port, agent, localAddress: '192.0.2.1' })
   req.on('error', (error) => run.note('error', run.describe(error)))
-  await once(req, 'close')
+  await new Promise((resolve) => req.once('close', resolve))
   await until(() => agent.totalSocketCount === 0)
   run.pool(agent, 'done')
 })

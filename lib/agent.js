@@ -3,8 +3,8 @@
 const { AsyncResource } = require('node:async_hooks')
 const http = require('node:http')
 const startEnvironment = require('./environment.js')
-const { agentClosed, checkoutTimeout, queueFull, socketTimeout } = require('./errors.js')
-const { parseOptions, toNative } = require('./options.js')
+const { agentClosed, checkoutTimeout, connectError, queueFull, socketTimeout } = require('./errors.js')
+const { parseOptions, toNative, watchOptions } = require('./options.js')
 const { Place, placeOf } = require('./place.js')
 const { Socket } = require('./socket.js')
 const { validate } = require('./connect.js')
@@ -62,6 +62,7 @@ const pooledAgent = (Base) => class extends Base {
   #waiters = new Map()
   #closing
   #onKeylog
+  #forgotten = []
 
   constructor (given) {
     const { options, retry } = parseOptions(given)
@@ -76,7 +77,10 @@ const pooledAgent = (Base) => class extends Base {
     this.#environment = startEnvironment()
     this.#native = this.#environment.native
     this.#limits = this.#readLimits()
-    this.#number = this.#native.addAgent(toNative(options, retry, this.#limits))
+    this.#number = this.#native.addAgent(toNative(this.options, retry, this.#limits))
+    watchOptions(this.options, () => {
+      this.#native.setOptions(this.#number, toNative(this.options, retry, this.#readLimits()))
+    })
     this.#environment.agents.set(this.#number, new WeakRef(this))
     dropped.register(this, { environment: this.#environment, number: this.#number })
     for (const counter of COUNTERS) this[counter] = this[`${counter}LastCheck`] = 0
@@ -86,11 +90,11 @@ const pooledAgent = (Base) => class extends Base {
 
   addRequest (req, options, port, localAddress) {
     if (typeof options === 'string') options = { __proto__: null, host: options, port, localAddress }
+    req.retryCount = 0
     if (this.#closing) return req.onSocket(null, agentClosed())
     const origin = this.#originOf(options)
     this.#syncLimits()
     this.sockets[origin.name] ??= []
-    req.retryCount = 0
     const answer = this.#native.checkout(this.#number, origin.number, this.#isIdempotent(req))
     if (answer < 0) this.#open(req, this.#merged(options), -1 - answer, origin, this.#answer(req))
     else if (answer < WAITERS) this.#reuse(req, this.#environment.places[answer])
@@ -145,7 +149,7 @@ const pooledAgent = (Base) => class extends Base {
   }
 
   stats () {
-    return collect(this.#native.stats(this.#number))
+    return collect(this.#native.stats(this.#number), this.#forgotten)
   }
 
   // Leases.
@@ -250,8 +254,9 @@ const pooledAgent = (Base) => class extends Base {
 
   #openForeign (place, create, done) {
     let isDone = false
+    place.giveUp = (trouble) => created(connectError(trouble, place.options))
     const created = (error, socket) => {
-      if (isDone) return
+      if (isDone) return socket?.destroy()
       isDone = true
       if (error) {
         this.createSocketErrorCount++
@@ -262,6 +267,7 @@ const pooledAgent = (Base) => class extends Base {
       place.seat(socket)
       this.#join(place, socket)
       this.#lease(place)
+      report(place, 'connect')
       done(null, socket)
     }
     const socket = create.call(this, place.options, created)
@@ -290,6 +296,7 @@ const pooledAgent = (Base) => class extends Base {
     const { socket, options } = place
     this.totalSocketCount--
     this.closeSocketCount++
+    if (place.isForeign) place.reason ??= socket.errored ? 'error' : 'destroyed'
     report(place, 'close')
     this.removeSocket(socket, options)
     removeFrom(this.freeSockets, place.origin.name, socket)
@@ -425,9 +432,14 @@ const pooledAgent = (Base) => class extends Base {
 
   #forgetOrigins () {
     this.#lastOrigin = undefined
+    const stats = new Map(this.#native.stats(this.#number).map((stats) => [stats.name, stats]))
+    const forgotten = []
     for (const [name, { number }] of this.#origins) {
-      if (this.#native.removeOrigin(this.#number, number)) this.#origins.delete(name)
+      if (!this.#native.removeOrigin(this.#number, number)) continue
+      this.#origins.delete(name)
+      forgotten.push(stats.get(name))
     }
+    this.#forgotten = [collect(forgotten, this.#forgotten)]
   }
 
   #isIdempotent (req) {
@@ -475,6 +487,16 @@ const pooledAgent = (Base) => class extends Base {
       sockets: lengths(this.sockets),
       requests: lengths(this.requests)
     }
+  }
+
+  /** What agentkeepalive would set: 0 or less is to close it, `undefined` is no limit. */
+  calcSocketTimeout (socket) {
+    const { freeSocketTimeout, socketActiveTTL } = this.options
+    const own = socket.freeSocketTimeout || socket.freeSocketKeepAliveTimeout
+    const left = socketActiveTTL ? socketActiveTTL - (Date.now() - placeOf(socket)?.createdAt) : Infinity
+    if (left <= 0) return left
+    if (!freeSocketTimeout) return undefined
+    return own || Math.min(freeSocketTimeout, left)
   }
 
   get freeSocketKeepAliveTimeout () { return this.options.freeSocketTimeout }

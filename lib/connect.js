@@ -5,8 +5,14 @@ const net = require('node:net')
 const process = require('node:process')
 const { invalidAddress, invalidFamily } = require('./errors.js')
 
-// Compared at each use: programs that replace `dns.lookup` mean every lookup.
-const nodeLookup = dns.lookup
+// Asked at each use: programs that replace `dns.lookup`, whenever they do, mean every lookup.
+let knownLookup
+const isNodeLookup = (lookup) => {
+  if (lookup === knownLookup) return true
+  const isNodes = /GetAddrInfoReqWrap/.test(Function.prototype.toString.call(lookup))
+  if (isNodes) knownLookup = lookup
+  return isNodes
+}
 
 const FAMILIES = { IPv4: 4, IPv6: 6 }
 const DEFAULT_ATTEMPT_DELAY = 250
@@ -28,6 +34,11 @@ const validate = (options) => {
     (autoSelectFamily === undefined || autoSelectFamily === null || typeof autoSelectFamily === 'boolean') &&
     (delay === undefined || delay === null || (Number.isInteger(delay) && delay > 0))
   if (!isFine) new net.Socket().connect({ ...options }).destroy()
+  const { family, hints } = options
+  const isFamily = [undefined, null, 0, 4, 6, 'IPv4', 'IPv6'].includes(family)
+  if (!isFamily || (hints && hints & ~(dns.ADDRCONFIG | dns.ALL | dns.V4MAPPED))) {
+    if (!net.isIP(options.host || '') && !lookup) dns.lookup(options.host || 'localhost', { family, hints }, () => {})
+  }
 }
 
 const attemptDelay = ({ autoSelectFamilyAttemptTimeout: given }) => Math.max(LEAST_ATTEMPT_DELAY,
@@ -91,7 +102,7 @@ const resolveTarget = (socket, options, open) => {
   const host = options.host || 'localhost'
   if (net.isIP(host)) return open({ ...target, addresses: [host] })
   socket._host = host
-  const lookup = options.lookup ?? (dns.lookup === nodeLookup ? undefined : dns.lookup)
+  const lookup = options.lookup ?? (isNodeLookup(dns.lookup) ? undefined : dns.lookup)
   if (!lookup) return open({ ...target, host })
   const lookUp = target.race ? lookUpAll : lookUpOne
   lookUp(socket, lookup, host, options, (error, addresses) => {

@@ -6,15 +6,13 @@ const { debuglog } = require('node:util')
 const KINDS = ['connect', 'reuse', 'replay', 'close']
 const channels = Object.fromEntries(KINDS.map((kind) => [kind, channel(`holdfast:${kind}`)]))
 
-let isDebugging = false
-const debug = debuglog('holdfast', (log) => { isDebugging = log.enabled })
-debug('') // resolves `enabled`
-isDebugging = debug.enabled
+const debug = debuglog('holdfast')
+const isDebugging = debug.enabled
 
 const rounded = (milliseconds) => milliseconds === undefined ? undefined : Math.round(milliseconds * 1000) / 1000
 
 /** The facts of one connection, as every listener gets them. */
-const factsOf = (place, kind) => {
+const factsOf = (place, kind, given) => {
   const { age, connect, requests = 0, reason } = place.native.facts(place.number) ?? {}
   return {
     origin: place.origin.name,
@@ -22,16 +20,16 @@ const factsOf = (place, kind) => {
     age: rounded(age),
     requests,
     connectTime: kind === 'connect' ? rounded(connect) : undefined,
-    reason: kind === 'close' ? place.reason ?? reason : undefined
+    reason: kind === 'close' ? place.reason ?? reason : given
   }
 }
 
-const report = (place, kind) => {
+const report = (place, kind, reason) => {
   const { agent } = place
   const isHeard = agent.listenerCount(kind) > 0
   const { hasSubscribers } = channels[kind]
   if (!isHeard && !hasSubscribers && !isDebugging) return
-  const facts = factsOf(place, kind)
+  const facts = factsOf(place, kind, reason)
   if (isDebugging) {
     const { origin, age, requests, reason } = facts
     debug('%s %s age=%dms requests=%d%s', kind, origin, age ?? 0, requests, reason ? ` reason=${reason}` : '')

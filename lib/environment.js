@@ -80,10 +80,10 @@ class Environment {
       case WRITE_FAILED: return place.socket._writeFailed(a)
       case FOUND: return place.socket._found()
       case CONNECTED: return place.socket._connected()
-      case CONNECT_FAILED: return place.socket._connectFailed()
+      case CONNECT_FAILED: return place.connectFailed()
       case SHUT_DOWN: return place.socket._shutDown()
       case ENDED: return place.idleEnded(a)
-      case REPLAYING: return place.replaying()
+      case REPLAYING: return place.replaying(a)
       case GONE: return place.gone()
     }
   }

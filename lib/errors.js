@@ -59,7 +59,7 @@ const connectError = ({ lookup, failures, timedOut, unwatchable }, { host, path,
 const socketTimeout = (timeout) => withFacts(coded('ERR_SOCKET_TIMEOUT', 'Socket timeout'), { timeout })
 
 const agentClosed = () => coded('ERR_AGENT_CLOSED',
-  'The agent was closed and takes no more requests: create another, or close it later')
+  'The agent was closed and takes no more requests: create another, or call close() after the last one')
 
 const queueFull = (limit) => coded('ERR_AGENT_QUEUE_FULL',
   `${limit} requests wait for a socket already: raise maxSockets or queueLimit, or send less at a time`)

@@ -37,6 +37,8 @@ const flag = (name, value) => {
   return value
 }
 const count = numeric(1, 2 ** 32 - 1, true)
+/** What fits the kernel's 15 bits of seconds. */
+const probeInterval = numeric(0, 32_767_000)
 
 /** Each option's check; `null` means none was given, as in Node, and so does `undefined`. */
 const RULES = {
@@ -56,21 +58,24 @@ const RULES = {
   queueLimit: count,
   queueTimeout: milliseconds,
   tcpUserTimeout: milliseconds,
-  keepAliveInterval: milliseconds,
-  keepAliveCount: count
+  keepAliveInterval: probeInterval,
+  keepAliveCount: numeric(1, 127, true)
 }
 
 /** agentkeepalive's older names. */
 const ALIASES = { keepAliveTimeout: 'freeSocketTimeout', freeSocketKeepAliveTimeout: 'freeSocketTimeout' }
 
+const PROXY = /^https?_proxy$/i
+
 const DEFAULTS = { keepAlive: true, freeSocketTimeout: 4000, ttlJitter: 0.1, agentKeepAliveTimeoutBuffer: 1000 }
 
 const parseRetry = (given) => {
   if (given === false) return { enabled: false, methods: new Set(), maxBodyBytes: 0 }
+  given ??= undefined
   if (given !== undefined && given !== true && (typeof given !== 'object' || given === null || Array.isArray(given))) {
     throw invalidType('options.retry', 'false or an object', given)
   }
-  const { methods = IDEMPOTENT, maxBodyBytes = 65_536, ...rest } = given === true ? {} : given ?? {}
+  const { methods = IDEMPOTENT, maxBodyBytes = 65_536, ...rest } = given === true || given === undefined ? {} : given
   if (!Array.isArray(methods)) throw invalidType('options.retry.methods', 'an instance of Array', methods)
   for (const method of methods) {
     if (typeof method !== 'string') throw invalidType('options.retry.methods', 'an array of strings', method)
@@ -87,13 +92,13 @@ const parseOptions = (given) => {
   if (given !== undefined && given !== null && typeof given !== 'object') {
     throw invalidType('options', 'of type object', given)
   }
-  const options = { __proto__: null, ...given }
-  // Node would send requests through a proxy; doing so in silence without one is worse than saying so.
-  if (options.proxyEnv) throw invalidValue('options.proxyEnv', 'is not supported', options.proxyEnv)
+  const { proxyEnv, ...options } = { __proto__: null, ...given }
+  // Node would go through a proxy. To go without one in silence would be worse than to say so; its address is a secret.
+  if (Object.keys(proxyEnv ?? {}).some((name) => PROXY.test(name) && proxyEnv[name])) {
+    throw invalidValue('options.proxyEnv', 'asks for a proxy, which is not supported', '[hidden]')
+  }
   for (const [alias, name] of Object.entries(ALIASES)) {
-    if (options[alias] === undefined) continue
-    const value = RULES[name](alias, options[alias])
-    options[name] ??= value
+    if (options[alias] !== undefined) options[name] = RULES[name](alias, options[alias]) || options[name]
     delete options[alias]
   }
   for (const [name, check] of Object.entries(RULES)) {
@@ -102,6 +107,26 @@ const parseOptions = (given) => {
     else options[name] = check(name, options[name])
   }
   return { options, retry: parseRetry(options.retry) }
+}
+
+/** Those that the engine asks; `agent.options` stays live for them too. */
+const LIVE = ['freeSocketTimeout', 'socketActiveTTL', 'ttlJitter', 'agentKeepAliveTimeoutBuffer', 'maxRequestsPerSocket',
+  'connectTimeout', 'queueLimit', 'queueTimeout', 'tcpUserTimeout', 'keepAliveInterval', 'keepAliveCount']
+
+/** Checks later assignments to `options` as the constructor does, and tells. */
+const watchOptions = (options, changed) => {
+  for (const name of LIVE) {
+    let value = options[name]
+    Object.defineProperty(options, name, {
+      configurable: true,
+      enumerable: value !== undefined,
+      get: () => value,
+      set: (given) => {
+        value = given === undefined || given === null ? DEFAULTS[name] : RULES[name](name, given)
+        changed()
+      }
+    })
+  }
 }
 
 /** The same for the engine. */
@@ -124,4 +149,4 @@ const toNative = (options, retry, limits) => {
   }
 }
 
-module.exports = { parseOptions, toNative }
+module.exports = { parseOptions, toNative, watchOptions }

@@ -46,6 +46,7 @@ class Place {
   idleEnded (reason) {
     const { socket } = this
     this.reason = REASONS[reason]
+    if (this.reason === 'expired') this.agent.timeoutSocketCount++
     if (this.isForeign) socket.destroy()
     else if (this.reason === 'peerFin') socket._ended()
     else if (this.reason === 'peerReset') socket.destroy(systemError('read', ECONNRESET))
@@ -53,14 +54,20 @@ class Place {
   }
 
   /** The engine sends the request again, on a fresh connection. */
-  replaying () {
+  replaying (reason) {
     const req = this.socket._httpMessage
     this.socket._replaced()
     if (req) {
       req.reusedSocket = false
       req.retryCount = (req.retryCount ?? 0) + 1
     }
-    report(this, 'replay')
+    report(this, 'replay', REASONS[reason])
+  }
+
+  /** It could not be opened, or not in time. */
+  connectFailed () {
+    if (this.isForeign) this.giveUp(this.native.trouble(this.number))
+    else this.socket._connectFailed()
   }
 
   /** The loop is done with the connection. */

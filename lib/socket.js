@@ -29,6 +29,7 @@ class Socket extends net.Socket {
   #afterShutDown
   #isResetting = false
   #hadError = false
+  #isHeld = true
   #noDelay = false
   #keepAliveDelay = -1
 
@@ -60,10 +61,12 @@ class Socket extends net.Socket {
   _leased (lease) {
     this.#lease = lease
     this.#isFlowing = true
+    this.#isHeld = true
   }
 
   _released () {
     this.#lease = undefined
+    this.#isHeld = false
   }
 
   /** Whether the next exchange would find something of the last one. */
@@ -235,7 +238,7 @@ class Socket extends net.Socket {
     this._getpeername()
     this.#state = 'closed'
     this.#hadError = Boolean(error)
-    this.#native.close(this.#number, this.#hadError, this.#isResetting)
+    this.#native.close(this.#number, this.#hadError, Boolean(this._httpMessage?.res?.complete), this.#isResetting)
     done(error)
   }
 
@@ -290,7 +293,9 @@ class Socket extends net.Socket {
   unref () { return this.#hold(false) }
 
   #hold (isHeld) {
-    if (this.#state !== 'closed') this.#native.setHeld(this.#number, isHeld)
+    if (isHeld === this.#isHeld || this.#state === 'closed') return this
+    this.#isHeld = isHeld
+    this.#native.setHeld(this.#number, isHeld)
     return this
   }
 

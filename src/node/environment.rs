@@ -172,6 +172,12 @@ impl NativeEnvironment {
         self.with(|engine| engine.remove_agent(AgentId(agent)))
     }
 
+    /// New options.
+    #[napi]
+    pub fn set_options(&self, agent: u32, options: NativeAgentOptions) -> Result<()> {
+        self.with(|engine| engine.set_options(AgentId(agent), options.into()))
+    }
+
     /// New limits.
     #[napi]
     pub fn set_limits(&self, agent: u32, limits: NativeLimits) -> Result<()> {
@@ -312,10 +318,14 @@ impl NativeEnvironment {
         self.with(|engine| engine.set_keep_alive(ConnectionId(id), idle))
     }
 
-    /// Closes at once; `failed` for an error, otherwise the caller wants it.
+    /// Closes at once, for an error, because the exchange was the last one, or because the caller wants it.
     #[napi]
-    pub fn close(&self, id: u32, failed: bool, reset: bool) -> Result<()> {
-        let reason = if failed { CloseReason::Error } else { CloseReason::Destroyed };
+    pub fn close(&self, id: u32, failed: bool, finished: bool, reset: bool) -> Result<()> {
+        let reason = match (failed, finished) {
+            (true, _) => CloseReason::Error,
+            (false, true) => CloseReason::Finished,
+            (false, false) => CloseReason::Destroyed,
+        };
         self.with(|engine| engine.close(ConnectionId(id), reason, reset))
     }
 

@@ -14,7 +14,7 @@ pub(super) const ROW: usize = 4;
 const CURSOR: usize = 0;
 const COUNT: usize = 1;
 
-/// The kinds of rows; `lib/events.js` has the same list.
+/// The kinds of rows; `lib/environment.js` has the same list.
 #[derive(Clone, Copy, Debug)]
 #[repr(i32)]
 enum Kind {
@@ -90,7 +90,7 @@ fn row(event: Event) -> [i32; ROW] {
         Event::ConnectFailed { id } => [Kind::ConnectFailed as i32, number(id.0), 0, 0],
         Event::ShutDown { id } => [Kind::ShutDown as i32, number(id.0), 0, 0],
         Event::Ended { id, reason } => [Kind::Ended as i32, number(id.0), reason as i32, 0],
-        Event::Replaying { id } => [Kind::Replaying as i32, number(id.0), 0, 0],
+        Event::Replaying { id, reason } => [Kind::Replaying as i32, number(id.0), reason as i32, 0],
         Event::Gone { id } => [Kind::Gone as i32, number(id.0), 0, 0],
         #[expect(clippy::cast_possible_truncation, reason = "halves of a number")]
         Event::GaveUp { agent, waiter } => {

@@ -76,6 +76,13 @@ impl<R: Reactor> Environment<R> {
         removable && self.agents.try_remove(id.0 as usize).is_some()
     }
 
+    /// New options for an agent, from the next decision on; nothing is closed for them.
+    pub fn set_options(&mut self, id: AgentId, options: AgentOptions) {
+        let agent = self.agent(id);
+        agent.pool.set_limits(options.limits);
+        agent.options = options;
+    }
+
     /// New numbers for an agent; nothing is closed for them.
     pub fn set_limits(&mut self, id: AgentId, limits: pool::Limits) {
         self.agent(id).pool.set_limits(limits);

@@ -196,6 +196,7 @@ impl<R: Reactor> Environment<R> {
         let Some(connection) = self.connection(id) else { return };
         let state = connection.state;
         let was_opening = matches!(connection.link, Link::Opening { .. });
+        let reason = connection.death.unwrap_or(reason);
         if matches!(state, State::Closing(_)) {
             return;
         }
@@ -238,7 +239,11 @@ impl<R: Reactor> Environment<R> {
         let mut connection = Connection::new(agent, origin, &limits, now);
         connection.begin_exchange(idempotent, false);
         self.agent(agent).tally(origin).requests += 1;
-        ConnectionId(u32::try_from(self.connections.insert(connection)).expect("fewer connections than descriptors"))
+        let number = u32::try_from(self.connections.insert(connection)).expect("fewer connections than descriptors");
+        let id = ConnectionId(number);
+        // The clock runs from here, so that it covers whatever the embedder does before it connects.
+        self.issue_ticket(id, now);
+        id
     }
 
     /// When it became idle, if it may serve now. The clock is asked here too: a busy loop delays every timer.
@@ -272,6 +277,7 @@ impl<R: Reactor> Environment<R> {
         connection.state = State::Idle { since: now, until };
         connection.is_held = false;
         connection.output.clear();
+        connection.exchange.replay.rest();
         if let Link::Open(open) = &mut connection.link {
             self.reactor.hold(&mut open.watch, false);
         }

@@ -32,7 +32,6 @@ pub(super) enum Link<W> {
     Opening {
         /// Held for its drop, which cancels.
         _attempt: Attempt,
-        ticket: u64,
     },
     /// A socket of this engine.
     Open(Open<W>),
@@ -123,11 +122,15 @@ pub(super) struct Connection<W> {
     pub(super) bytes_read: u64,
     pub(super) bytes_written: u64,
     pub(super) target: Option<Arc<Target>>,
+    /// Tells attempts to open it apart, and connections with the same number.
+    pub(super) ticket: u64,
     pub(super) begun: Instant,
     pub(super) opened: Option<Instant>,
     /// When the idle deadline in the heap fires, so that there is one entry, not one per release.
     pub(super) reminder: Option<Instant>,
     pub(super) trouble: Option<Trouble>,
+    /// How the link died, which is why it is closed, whatever the caller does then.
+    pub(super) death: Option<CloseReason>,
 }
 
 impl<W> Connection<W> {
@@ -151,10 +154,12 @@ impl<W> Connection<W> {
             bytes_read: 0,
             bytes_written: 0,
             target: None,
+            ticket: 0,
             begun: now,
             opened: None,
             reminder: None,
             trouble: None,
+            death: None,
         }
     }
 

@@ -72,6 +72,8 @@ pub enum Event {
     Replaying {
         /// Whose.
         id: ConnectionId,
+        /// Why the first connection ended.
+        reason: CloseReason,
     },
     /// The loop is done with a closed connection.
     Gone {

@@ -265,6 +265,7 @@ impl<R: Reactor> Environment<R> {
             replayable: exchange.replay.is_whole(),
             replays: exchange.replays,
         };
+        connection.death = Some(death.reason());
         let is_replaceable = connection.state == State::Leased && connection.target.is_some();
         let decision = decide(&policy, &attempt);
         // Only a reused connection's death before its answer is a question at all.

@@ -127,6 +127,7 @@ impl<R: Reactor> Environment<R> {
 
     /// Ends everything at once, without events: the environment goes. Afterwards the doorbell never rings again.
     pub fn abandon(&mut self) {
+        self.scatter();
         self.doorbell.close();
         for mut connection in self.connections.drain() {
             connection.cut(&mut self.reactor, None);

@@ -152,15 +152,18 @@ impl<R: Reactor> Environment<R> {
         connection.is_ended = false;
         connection.is_gathered = false;
         connection.life.requests = 0;
-        connection.begun = Instant::now();
+        connection.death = None;
+        let now = Instant::now();
+        connection.begun = now;
+        self.issue_ticket(id, now);
         self.begin_opening(id);
-        self.tell_soon(Event::Replaying { id });
+        self.tell_soon(Event::Replaying { id, reason });
     }
 
     pub(super) fn answered(&mut self, answer: Answer, now: Instant) {
         let Answer { id, ticket, news } = answer;
         let Some(connection) = self.connection(id) else { return };
-        if !matches!(connection.link, Link::Opening { ticket: current, .. } if current == ticket) {
+        if !matches!(connection.link, Link::Opening { .. }) || connection.ticket != ticket {
             return; // Given up meanwhile; a socket that came is closed by its drop.
         }
         match news {
@@ -176,7 +179,7 @@ impl<R: Reactor> Environment<R> {
 
     pub(super) fn connect_due(&mut self, id: ConnectionId, ticket: u64) {
         let Some(connection) = self.connection(id) else { return };
-        if !matches!(connection.link, Link::Opening { ticket: current, .. } if current == ticket) {
+        if connection.state != State::Connecting || connection.ticket != ticket || connection.trouble.is_some() {
             return;
         }
         let agent = connection.agent;
@@ -190,19 +193,25 @@ impl<R: Reactor> Environment<R> {
     }
 
     fn begin_opening(&mut self, id: ConnectionId) {
+        let button = self.doorbell.button();
+        let Some(connection) = self.connection(id) else { return };
+        let Some(target) = connection.target.as_deref().cloned() else { return };
+        connection.link = Link::Opening { _attempt: connect::open(id, connection.ticket, target, button) };
+        self.opening += 1;
+        self.reactor.hold_doorbell(true);
+    }
+
+    /// From now on the connect timeout counts for this attempt.
+    pub(super) fn issue_ticket(&mut self, id: ConnectionId, now: Instant) {
         let Some((agent, _)) = self.place(id) else { return };
         let connect_timeout = self.agent(agent).options.connect_timeout;
         self.next_ticket += 1;
         let ticket = self.next_ticket;
-        let button = self.doorbell.button();
-        let Some(connection) = self.connection(id) else { return };
-        let Some(target) = connection.target.as_deref().cloned() else { return };
-        connection.link = Link::Opening { _attempt: connect::open(id, ticket, target, button), ticket };
-        let begun = connection.begun;
-        self.opening += 1;
-        self.reactor.hold_doorbell(true);
+        if let Some(connection) = self.connection(id) {
+            connection.ticket = ticket;
+        }
         if let Some(timeout) = connect_timeout {
-            self.remind(begun + timeout, Due::Connect(id, ticket));
+            self.remind(now + timeout, Due::Connect(id, ticket));
         }
     }
 
@@ -247,9 +256,10 @@ impl<R: Reactor> Environment<R> {
     }
 
     fn failed(&mut self, id: ConnectionId, trouble: Trouble) {
-        self.opening_ended();
-        if let Some(connection) = self.connection(id) {
-            connection.link = Link::None;
+        if let Some(connection) = self.connection(id)
+            && let Link::Opening { .. } = std::mem::replace(&mut connection.link, Link::None)
+        {
+            self.opening_ended();
         }
         self.told_trouble(id, trouble);
     }

@@ -39,6 +39,14 @@ impl Replay {
         }
     }
 
+    /// An idle connection holds on to a request head's worth of memory, no more.
+    pub fn rest(&mut self) {
+        self.restart();
+        if let Self::Kept(kept) = self {
+            kept.shrink_to(4096);
+        }
+    }
+
     /// Starts over for the next exchange, in the same memory where there is some.
     pub fn restart(&mut self) {
         let mut kept = self.take();

@@ -22,9 +22,9 @@ pub struct Knobs {
     pub keep_alive_count: Option<u32>,
 }
 
-/// The kernel counts keep-alive in whole seconds, and zero is an error.
+/// The kernel counts keep-alive in whole seconds, in 15 bits (Linux `MAX_TCP_KEEPIDLE`), and zero is an error.
 fn whole_seconds(duration: Duration) -> Duration {
-    Duration::from_secs(duration.as_secs().max(1))
+    Duration::from_secs(duration.as_secs().clamp(1, 32_767))
 }
 
 pub(super) fn set_keep_alive(socket: &Socket, idle: Option<Duration>, knobs: &Knobs) -> io::Result<()> {
