@@ -9,12 +9,24 @@ const { Place, placeOf } = require('./place.js')
 const { Socket } = require('./socket.js')
 const { validate } = require('./connect.js')
 const { report } = require('./diagnostics.js')
-const { addTo, removeFrom } = require('./maps.js')
+const { checkout, release } = require('../native.js')
+const { addTo, interned, removeFrom } = require('./maps.js')
 const { collect } = require('./stats.js')
 
 // Compared at each use: programs replace it on the prototype, or bring their own in a subclass.
 const nodeCreateConnection = http.Agent.prototype.createConnection
 const { getName: nodeGetName } = http.Agent.prototype
+
+const KEEP_ALIVE = 'keep-alive'
+
+/** The header of that name, without making `res.headers` of them all. */
+const keepAliveOf = (res) => {
+  const raw = res?.rawHeaders
+  if (raw === undefined) return undefined
+  for (let n = 0; n < raw.length; n += 2) {
+    if (raw[n].length === KEEP_ALIVE.length && raw[n].toLowerCase() === KEEP_ALIVE) return raw[n + 1]
+  }
+}
 
 /** Numbers from here on are waiters' (src/node/environment.rs). */
 const WAITERS = 2 ** 32
@@ -29,8 +41,6 @@ const dropped = new FinalizationRegistry(({ environment, number }) => {
   environment.native.removeAgent(number)
 })
 
-const noop = () => {}
-
 // Listeners that every pooled socket shares; `this` is the socket.
 function onFree () {
   const place = placeOf(this)
@@ -40,16 +50,16 @@ function onClose () { placeOf(this)?.agent._closed(placeOf(this)) }
 function onTimeout () { placeOf(this)?.agent._timedOut(placeOf(this)) }
 function onError () {
   const place = placeOf(this)
-  if (place) place.agent.errorSocketCount++
-}
-function onAgentRemove () { placeOf(this)?.agent._removed(placeOf(this)) }
-// An idle socket has no owner that would hear its error.
-function onIdleError () {
+  if (!place) return
+  place.agent.errorSocketCount++
+  // An idle socket has no owner that would hear of it.
+  if (!place.isIdle) return
   this.destroy()
   this.emit('agentRemove')
 }
+function onAgentRemove () { placeOf(this)?.agent._removed(placeOf(this)) }
 
-const LISTENERS = { free: onFree, close: onClose, timeout: onTimeout, agentRemove: onAgentRemove }
+const LISTENERS = { free: onFree, close: onClose, error: onError, timeout: onTimeout, agentRemove: onAgentRemove }
 
 const pooledAgent = (Base) => class extends Base {
   #environment
@@ -95,7 +105,7 @@ const pooledAgent = (Base) => class extends Base {
     const origin = this.#originOf(options)
     this.#syncLimits()
     this.sockets[origin.name] ??= []
-    const answer = this.#native.checkout(this.#number, origin.number, this.#isIdempotent(req))
+    const answer = checkout(this.#environment.number, this.#number, origin.number, this.#isIdempotent(req))
     if (answer < 0) this.#open(req, this.#merged(options), -1 - answer, origin, this.#answer(req))
     else if (answer < WAITERS) this.#reuse(req, this.#environment.places[answer])
     else if (answer === Infinity) req.onSocket(null, queueFull(this.options.queueLimit))
@@ -171,7 +181,6 @@ const pooledAgent = (Base) => class extends Base {
     const { socket, origin } = place
     removeFrom(this.freeSockets, origin.name, socket)
     addTo(this.sockets, origin.name, socket)
-    socket.removeListener('error', onIdleError)
     this.#lease(place)
     this.reuseSocket(socket, req)
     report(place, 'reuse')
@@ -344,7 +353,7 @@ const pooledAgent = (Base) => class extends Base {
     place.finished++
     if (!socket.writable) return socket.destroy()
     this.#noteHint(place)
-    const answer = this.#native.release(place.number, this.#mayLiveOn(place))
+    const answer = release(this.#environment.number, place.number, this.#mayLiveOn(place))
     if (answer === CLOSE) socket.destroy()
     else if (answer === KEPT) this.#rest(place)
     else this.#answerWaiter(answer, place.number, ({ req, resource }) => {
@@ -363,7 +372,7 @@ const pooledAgent = (Base) => class extends Base {
 
   #noteHint (place) {
     const { socket } = place
-    const header = socket._httpMessage?.res?.headers['keep-alive']
+    const header = keepAliveOf(socket._httpMessage?.res)
     if (header !== undefined && header !== place.hint) {
       place.hint = header
       this.#native.hint(place.number, header)
@@ -383,7 +392,6 @@ const pooledAgent = (Base) => class extends Base {
     else socket._released()
     if (socket.timeout !== 0) socket.setTimeout?.(0)
     removeFrom(this.sockets, origin.name, socket)
-    socket.once('error', onIdleError)
     addTo(this.freeSockets, origin.name, socket)
   }
 
@@ -425,6 +433,7 @@ const pooledAgent = (Base) => class extends Base {
     const known = this.#origins.get(name)
     if (known) return known
     if (this.#origins.size > 0 && this.#origins.size % MAX_UNUSED_ORIGINS === 0) this.#forgetOrigins()
+    name = interned(name)
     const origin = { name, number: this.#native.addOrigin(this.#number, name) }
     this.#origins.set(name, origin)
     return origin
@@ -508,4 +517,4 @@ const pooledAgent = (Base) => class extends Base {
 const COUNTERS = ['createSocketCount', 'createSocketErrorCount', 'closeSocketCount', 'errorSocketCount',
   'timeoutSocketCount', 'requestCount']
 
-module.exports = { pooledAgent, onError, noop }
+module.exports = { pooledAgent }

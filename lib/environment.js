@@ -9,10 +9,11 @@ const SLAB_BYTES = 64 * 1024
 const ROWS = 512
 
 // The table's layout and kinds are those of src/node/events.rs.
-const HEADER = 2
+const HEADER = 3
 const ROW = 4
 const CURSOR = 0
 const COUNT = 1
+const WANTED = 2
 const DATA = 1
 const END = 2
 const READ_FAILED = 3
@@ -41,6 +42,7 @@ class Environment {
 
   constructor () {
     this.native = new NativeEnvironment(new Uint8Array(this.#table.buffer), this, this.#deliver)
+    this.number = this.native.number
     this.#lendSlabs()
   }
 
@@ -56,7 +58,7 @@ class Environment {
       this.#dispatch(table[at], table[at + 1], table[at + 2], table[at + 3])
     }
     // Only now has everybody seen what the old ones hold.
-    this.#lendSlabs()
+    if (table[WANTED]) this.#lendSlabs()
   }
 
   #runTicks () {

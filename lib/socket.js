@@ -6,6 +6,7 @@ const { connectError, familyOf, invalidHandleType, systemError } = require('./er
 const { handOver } = require('./handover.js')
 const { resolveTarget } = require('./connect.js')
 const constants = require('./constants.js')
+const { writeBytes, writeString } = require('../native.js')
 
 const TAKEN = 0
 const PENDING = 1
@@ -15,6 +16,7 @@ class Socket extends net.Socket {
   _place = undefined
   #number
   #native
+  #environment
   /** `new` until connecting has begun, then `open` until it is destroyed. */
   #state = 'new'
   /** The async context of the request that has the socket. */
@@ -41,6 +43,7 @@ class Socket extends net.Socket {
     })
     this.#number = place.number
     this.#native = place.native
+    this.#environment = place.environment.number
     place.seat(this)
     this.connecting = true
     if (options.noDelay) this.setNoDelay(true)
@@ -119,11 +122,22 @@ class Socket extends net.Socket {
     if (this.destroyed) return
     this.#bytesRead += chunk.length
     this._unrefTimer()
-    const wantsMore = this.#run(this.push, chunk)
+    const wantsMore = this.#lease ? this.#lease.runInAsyncScope(this.#take, this, chunk) : this.#take(chunk)
     if (!wantsMore && !this.#isHandedOver && !this.destroyed) {
       this.#isFlowing = false
       this.#native.setFlowing(this.#number, false)
     }
+  }
+
+  // What `push` does for a flowing stream with nothing buffered, less the tick in which it asks for more: the engine
+  // needs no asking. A twelfth of a small exchange's time (Node 20.20, 2026-11).
+  #take (chunk) {
+    const state = this._readableState
+    const passes = state.flowing && state.length === 0 && !state.decoder && this.listenerCount('data') > 0
+    if (!passes) return this.push(chunk)
+    state.dataEmitted = true
+    this.emit('data', chunk)
+    return true
   }
 
   _ended () {
@@ -211,15 +225,15 @@ class Socket extends net.Socket {
     const isText = typeof chunk === 'string'
     if (isText && (encoding === 'latin1' || encoding === 'binary')) {
       this.#bytesWritten += chunk.length
-      return this.#native.writeString(this.#number, chunk, false, more)
+      return writeString(this.#environment, this.#number, chunk, false, more)
     }
     if (isText && (encoding === 'utf8' || encoding === 'utf-8')) {
       this.#bytesWritten += Buffer.byteLength(chunk)
-      return this.#native.writeString(this.#number, chunk, true, more)
+      return writeString(this.#environment, this.#number, chunk, true, more)
     }
     const bytes = isText ? Buffer.from(chunk, encoding) : chunk
     this.#bytesWritten += bytes.length
-    return this.#native.writeBytes(this.#number, bytes, more)
+    return writeBytes(this.#environment, this.#number, bytes, more)
   }
 
   _final (done) {

@@ -19,7 +19,19 @@ use crate::engine::environment::Environment;
 use crate::engine::pool::ConnectionId;
 use crate::engine::reactor::Ready;
 
+static GATHER: std::sync::LazyLock<usize> = std::sync::LazyLock::new(|| std::env::var("HF_G").ok().and_then(|v| v.parse().ok()).unwrap_or(2));
+
 pub(super) type Engine = Environment<UvReactor>;
+
+thread_local! {
+    /// The environments of this thread: one, but for embedders that run several.
+    static BRIDGES: RefCell<Vec<Option<Rc<Bridge>>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The environment of that number, unless it has ended.
+pub(super) fn bridge(number: u32) -> Option<Rc<Bridge>> {
+    BRIDGES.with_borrow(|bridges| bridges.get(number as usize).cloned().flatten())
+}
 
 /// What one JavaScript environment's loop drives. Owned by its class instance, its handles and its cleanup hook.
 pub(super) struct Bridge {
@@ -29,6 +41,7 @@ pub(super) struct Bridge {
     events: RefCell<EventTable>,
     callback: Callback,
     ready: ReadyList,
+    number: u32,
     /// Something happened since the last turn.
     is_woken: Cell<bool>,
     is_delivering: Cell<bool>,
@@ -48,7 +61,9 @@ impl Bridge {
         let event_loop = unsafe { Loop::new(js::event_loop(env)?) }.map_err(|missing| {
             napi::Error::from_reason(format!("holdfast needs the event loop of Node.js, and this runtime has no {missing}"))
         })?;
+        let number = BRIDGES.with_borrow(|bridges| u32::try_from(bridges.len()).unwrap_or(u32::MAX));
         let bridge = Rc::new(Self {
+            number,
             engine: RefCell::new(None),
             slabs: RefCell::default(),
             events: RefCell::new(events),
@@ -64,8 +79,22 @@ impl Bridge {
             .map_err(|status| napi::Error::from_reason(format!("libuv refused a handle with status {status}")))?;
         let ringer = reactor.ringer().ok_or_else(|| napi::Error::from_reason("a new reactor has a doorbell"))?;
         *bridge.engine.borrow_mut() = Some(Environment::new(reactor, ringer));
+        BRIDGES.with_borrow_mut(|bridges| bridges.push(Some(Rc::clone(&bridge))));
         js::on_cleanup(env, Rc::into_raw(Rc::clone(&bridge)).cast_mut().cast(), end)?;
         Ok(bridge)
+    }
+
+    /// What [`bridge`] finds it by.
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Lets JavaScript ask the engine something. A panic becomes an exception.
+    pub(super) fn call<T>(&self, work: impl FnOnce(&mut Engine) -> T) -> napi::Result<T> {
+        let mut engine = self.engine.borrow_mut();
+        let engine = engine.as_mut().ok_or_else(|| napi::Error::from_reason("this environment has ended"))?;
+        guarded(|| work(engine))
+            .ok_or_else(|| napi::Error::from_reason("holdfast failed within: please report the message above"))
     }
 
     fn turn(&self) {
@@ -92,8 +121,14 @@ impl Bridge {
         if self.is_delivering.replace(true) {
             return;
         }
-        while self.next_batch() {
-            self.with(Engine::gather);
+        loop {
+            let rows = self.next_batch();
+            if rows == 0 {
+                break;
+            }
+            if rows >= *GATHER {
+                self.with(Engine::gather);
+            }
             let goes_on = self.call_back();
             self.with(Engine::scatter);
             if !goes_on {
@@ -111,22 +146,24 @@ impl Bridge {
         });
     }
 
-    /// Fills the event table; `false` if there is nothing to tell.
-    fn next_batch(&self) -> bool {
+    /// Fills the event table; answers how many events there are to tell.
+    fn next_batch(&self) -> usize {
         let fill = || {
             let mut engine = self.engine.borrow_mut();
             let mut events = self.events.borrow_mut();
-            engine.as_mut().is_some_and(|engine| events.fill(|| engine.next_event()))
+            let vacant = self.slabs.borrow().vacant();
+            engine.as_mut().map_or(0, |engine| events.fill(vacant, || engine.next_event()))
         };
-        if guarded(fill).unwrap_or(false) {
-            return true;
+        let rows = guarded(fill).unwrap_or(0);
+        if rows > 0 {
+            return rows;
         }
         // Sockets that the last batch had no room for: JavaScript has lent new slabs since.
         let has_backlog = self.engine.borrow().as_ref().is_some_and(Engine::has_backlog);
         if has_backlog {
             self.run_engine();
         }
-        has_backlog && guarded(fill).unwrap_or(false)
+        if has_backlog { guarded(fill).unwrap_or(0) } else { 0 }
     }
 
     /// `false` if JavaScript cannot run any more.
@@ -155,6 +192,11 @@ impl Bridge {
     /// Closes everything, in the order in which it cannot be called any more.
     fn end(&self, hook: sys::napi_async_cleanup_hook_handle) {
         self.hook.set(Some(hook));
+        BRIDGES.with_borrow_mut(|bridges| {
+            if let Some(place) = bridges.get_mut(self.number as usize) {
+                *place = None;
+            }
+        });
         let engine = self.engine.borrow_mut().take();
         if let Some(mut engine) = engine {
             engine.abandon();

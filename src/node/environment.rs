@@ -1,11 +1,10 @@
 //! The class that `lib/` talks to: one instance for each JavaScript environment. It translates, and decides nothing.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Instant;
 
 use napi::bindgen_prelude::*;
-use napi::{Env, JsString};
+use napi::Env;
 use napi_derive::napi;
 use socket2::SockAddr;
 
@@ -15,12 +14,12 @@ use super::js::{self, Callback, Lent};
 use super::options::{NativeAgentOptions, NativeLimits, NativeTarget, duration};
 use super::stats::{NativeFacts, NativeOriginStats};
 use crate::engine::connect::Failure;
-use crate::engine::environment::{AgentId, Detached, Lease, Trouble, Wrote};
+use crate::engine::environment::{AgentId, Detached, Trouble};
 use crate::engine::lifetime::Hint;
-use crate::engine::pool::{CloseReason, ConnectionId, OriginId, Release, WaiterId};
+use crate::engine::pool::{CloseReason, ConnectionId, OriginId, WaiterId};
 
 /// The ids of waiters begin here in answers that may also be a connection's.
-const WAITERS: f64 = 4_294_967_296.0;
+pub(super) const WAITERS: f64 = 4_294_967_296.0;
 
 /// Both ends of a connection.
 #[napi(object)]
@@ -87,16 +86,8 @@ pub struct NativeEnvironment {
     bridge: Rc<Bridge>,
 }
 
-fn wrote(wrote: Wrote) -> i32 {
-    match wrote {
-        Wrote::Taken => 0,
-        Wrote::Pending => 1,
-        Wrote::Failed(errno) => -errno,
-    }
-}
-
 #[expect(clippy::cast_precision_loss, reason = "as many waiters would take centuries")]
-fn waiter_number(waiter: WaiterId) -> f64 {
+pub(super) fn waiter_number(waiter: WaiterId) -> f64 {
     WAITERS + waiter.0 as f64
 }
 
@@ -118,10 +109,7 @@ fn failure(failure: &Failure) -> NativeFailure {
 
 impl NativeEnvironment {
     fn with<T>(&self, work: impl FnOnce(&mut Engine) -> T) -> Result<T> {
-        let mut engine = self.bridge.engine.borrow_mut();
-        let engine = engine.as_mut().ok_or_else(|| Error::from_reason("this environment has ended"))?;
-        catch_unwind(AssertUnwindSafe(|| work(engine)))
-            .map_err(|_| Error::from_reason("holdfast failed within: please report the message above"))
+        self.bridge.call(work)
     }
 }
 
@@ -138,6 +126,12 @@ impl NativeEnvironment {
         let callback = Callback::new(&env, &receiver, &deliver)?;
         let bridge = Bridge::start(&env, callback, EventTable::new(Lent::new(&env, &events)?))?;
         Ok(Self { bridge })
+    }
+
+    /// What the functions of `hot` call this environment.
+    #[napi(getter)]
+    pub fn number(&self) -> u32 {
+        self.bridge.number()
     }
 
     /// As an exception that nobody caught.
@@ -196,17 +190,6 @@ impl NativeEnvironment {
         self.with(|engine| engine.remove_origin(AgentId(agent), OriginId(origin)))
     }
 
-    /// A live connection's number; `-1 - number` of a new one; a waiter's number (from 2^32 on); or `Infinity`, no room.
-    #[napi]
-    pub fn checkout(&self, agent: u32, origin: u32, idempotent: bool) -> Result<f64> {
-        self.with(|engine| match engine.checkout(AgentId(agent), OriginId(origin), idempotent, Instant::now()) {
-            Lease::Reused(id) => f64::from(id.0),
-            Lease::New(id) => -1.0 - f64::from(id.0),
-            Lease::Waiting(waiter) => waiter_number(waiter),
-            Lease::QueueFull => f64::INFINITY,
-        })
-    }
-
     /// A new connection's number, whatever the limits say.
     #[napi]
     pub fn reserve(&self, agent: u32, origin: u32) -> Result<u32> {
@@ -234,16 +217,6 @@ impl NativeEnvironment {
         self.with(|engine| engine.cancel(AgentId(agent), OriginId(origin), waiter_id(waiter)))
     }
 
-    /// -1: kept idle. -2: close it. Otherwise the number of the waiter that has it now.
-    #[napi]
-    pub fn release(&self, id: u32, reusable: bool) -> Result<f64> {
-        self.with(|engine| match engine.release(ConnectionId(id), reusable, Instant::now()) {
-            Some(Release::Kept) => -1.0,
-            Some(Release::Close(_)) | None => -2.0,
-            Some(Release::Handed(waiter)) => waiter_number(waiter),
-        })
-    }
-
     /// Notes a `Keep-Alive` header.
     #[napi]
     pub fn hint(&self, id: u32, header: String) -> Result<()> {
@@ -267,24 +240,6 @@ impl NativeEnvironment {
     #[napi]
     pub fn adopt(&self, id: u32) -> Result<()> {
         self.with(|engine| engine.adopt(ConnectionId(id), Instant::now()))
-    }
-
-    /// 0: the kernel has it. 1: not yet. Less: a negated system error number.
-    #[napi]
-    pub fn write_string(&self, id: u32, text: JsString<'_>, is_utf8: bool, more: bool) -> Result<i32> {
-        if is_utf8 {
-            let bytes = text.into_utf8()?;
-            self.with(|engine| wrote(engine.write(ConnectionId(id), bytes.as_slice(), more)))
-        } else {
-            let bytes = text.into_latin1()?;
-            self.with(|engine| wrote(engine.write(ConnectionId(id), bytes.as_slice(), more)))
-        }
-    }
-
-    /// As `writeString`.
-    #[napi]
-    pub fn write_bytes(&self, id: u32, bytes: Uint8ArraySlice<'_>, more: bool) -> Result<i32> {
-        self.with(|engine| wrote(engine.write(ConnectionId(id), &bytes, more)))
     }
 
     /// FIN, once everything is sent.

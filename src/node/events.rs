@@ -5,14 +5,15 @@
 use super::js::Lent;
 use crate::engine::environment::Event;
 
-/// Numbers before the rows: the cursor, the count of rows.
-pub(super) const HEADER: usize = 2;
+/// Numbers before the rows: the cursor, the count of rows, whether slabs are wanted.
+pub(super) const HEADER: usize = 3;
 
 /// Numbers in a row.
 pub(super) const ROW: usize = 4;
 
 const CURSOR: usize = 0;
 const COUNT: usize = 1;
+const WANTED: usize = 2;
 
 /// The kinds of rows; `lib/environment.js` has the same list.
 #[derive(Clone, Copy, Debug)]
@@ -49,8 +50,8 @@ impl EventTable {
         bytes.first_chunk().map_or(0, |number| i32::from_ne_bytes(*number))
     }
 
-    /// Writes as many events as fit, and the cursor back to the start; `false` if there were none.
-    pub(super) fn fill(&mut self, mut next: impl FnMut() -> Option<Event>) -> bool {
+    /// Writes as many events as fit, and the cursor back to the start; answers how many.
+    pub(super) fn fill(&mut self, vacant: Option<usize>, mut next: impl FnMut() -> Option<Event>) -> usize {
         let capacity = self.0.len() / size_of::<i32>();
         // SAFETY: `lib` never shows this buffer to anyone, so nobody detaches it; Rust runs here, not JavaScript.
         let bytes = unsafe { self.0.from(0) };
@@ -69,8 +70,9 @@ impl EventTable {
             rows += 1;
         }
         put(CURSOR, 0);
+        put(WANTED, i32::from(vacant.is_some()));
         put(COUNT, i32::try_from(rows).unwrap_or(i32::MAX));
-        rows > 0
+        rows
     }
 }
 

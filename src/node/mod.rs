@@ -3,6 +3,7 @@
 mod bridge;
 mod environment;
 mod events;
+mod hot;
 mod js;
 mod options;
 mod reactor;
