@@ -2,6 +2,7 @@
 // `http.Agent` with the engine's pool. A mixin, so that each of Node's agent classes can be the base.
 const { AsyncResource } = require('node:async_hooks')
 const http = require('node:http')
+const process = require('node:process')
 const startEnvironment = require('./environment.js')
 const { agentClosed, checkoutTimeout, connectError, queueFull, socketTimeout } = require('./errors.js')
 const { parseOptions, toNative, watchOptions } = require('./options.js')
@@ -55,7 +56,8 @@ function onError () {
   // An idle socket has no owner that would hear of it.
   if (!place.isIdle) return
   this.destroy()
-  this.emit('agentRemove')
+  // Node's own listener comes last; this one is the first.
+  process.nextTick(() => this.emit('agentRemove'))
 }
 function onAgentRemove () { placeOf(this)?.agent._removed(placeOf(this)) }
 
@@ -354,9 +356,9 @@ const pooledAgent = (Base) => class extends Base {
     if (!socket.writable) return socket.destroy()
     this.#noteHint(place)
     const answer = release(this.#environment.number, place.number, this.#mayLiveOn(place))
-    if (answer === CLOSE) socket.destroy()
-    else if (answer === KEPT) this.#rest(place)
-    else this.#answerWaiter(answer, place.number, ({ req, resource }) => {
+    if (answer === CLOSE) return socket.destroy()
+    if (answer === KEPT) return this.#rest(place)
+    this.#answerWaiter(answer, place.number, ({ req, resource }) => {
       this.#lease(place, resource)
       this.#give(req, socket)
     })

@@ -20,7 +20,7 @@ const LEAST_ATTEMPT_DELAY = 10
 
 const isPort = (port) => {
   const isNumeric = typeof port === 'number' || (typeof port === 'string' && port.trim() !== '')
-  return isNumeric && +port === (+port >>> 0) && port <= 0xffff
+  return isNumeric && +port === (+port >>> 0) && +port <= 0xffff
 }
 
 /** Whether `net.connect` takes these; if not, it throws its own error here, before anything is touched. */

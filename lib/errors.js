@@ -15,7 +15,7 @@ const systemError = (syscall, errno) => {
 }
 
 /** `connect ECONNREFUSED 127.0.0.1:80`: one attempt to connect. */
-const attemptError = ({ syscall, errno, address, port, localAddress, localPort }) => {
+const attemptError = ({ syscall, errno, address, port, localAddress = undefined, localPort = undefined }) => {
   const code = getSystemErrorName(-errno)
   const [host, at] = syscall === 'bind' ? [localAddress, localPort] : [address, port]
   let message = `${syscall} ${code} ${host}`

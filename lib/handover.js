@@ -19,7 +19,9 @@ const countOn = (socket, name, handleName, base) => Object.defineProperty(socket
   get () { return base + (this._handle?.[handleName] ?? 0) }
 })
 
-const handOver = (socket, { fd, unsent, noDelay, read = 0, written = 0, chunks = [], afterWrite, lease }) => {
+const handOver = (socket, {
+  fd = undefined, unsent = undefined, noDelay = false, read = 0, written = 0, chunks = [], afterWrite = undefined, lease = undefined
+}) => {
   Object.setPrototypeOf(socket, net.Socket.prototype)
   if (fd === undefined || fd === null) return socket
   const adopt = () => {

@@ -21,6 +21,10 @@ class Place {
   isRemoved = false
   /** The `Keep-Alive` header that the engine knows. */
   hint = undefined
+  /** Hears of trouble before there is a socket. */
+  giveUp = undefined
+  /** The socket's own idle timeout that the engine knows. */
+  ownIdleTimeout = undefined
   /** Why the engine ended it, once it has. */
   reason = undefined
 

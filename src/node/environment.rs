@@ -3,8 +3,8 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use napi::bindgen_prelude::*;
 use napi::Env;
+use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use socket2::SockAddr;
 
@@ -91,7 +91,11 @@ pub(super) fn waiter_number(waiter: WaiterId) -> f64 {
     WAITERS + waiter.0 as f64
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only numbers from `waiter_number` come back")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "only numbers from `waiter_number` come back"
+)]
 fn waiter_id(number: f64) -> WaiterId {
     WaiterId((number - WAITERS) as u64)
 }
@@ -114,6 +118,7 @@ impl NativeEnvironment {
 }
 
 #[napi]
+#[expect(clippy::needless_pass_by_value, clippy::unused_self, reason = "the shape that napi-derive calls")]
 impl NativeEnvironment {
     /// `events` is the memory of the event table; `deliver` is called with `receiver` when it has been filled.
     #[napi(constructor)]

@@ -1,6 +1,8 @@
 //! The calls that every request makes. Functions, not methods: napi-rs takes 0.3 µs to find and check a method's receiver
 //! (AMD EPYC, Node 20.20, 2026-11), which is more than most of these need. The first argument is `NativeEnvironment.number`.
 
+#![expect(unreachable_pub, reason = "napi-derive exports what is public")]
+
 use std::time::Instant;
 
 use napi::JsString;

@@ -76,7 +76,8 @@ impl Callback {
                 return Called::Ended;
             }
             let taken = sys::napi_get_and_clear_last_exception(env, &raw mut exception);
-            let passed = taken == sys::Status::napi_ok && sys::napi_fatal_exception(env, exception) == sys::Status::napi_ok;
+            let passed =
+                taken == sys::Status::napi_ok && sys::napi_fatal_exception(env, exception) == sys::Status::napi_ok;
             if passed { Called::Threw } else { Called::Ended }
         }
     }

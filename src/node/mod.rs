@@ -3,6 +3,7 @@
 mod bridge;
 mod environment;
 mod events;
+#[cfg(not(test))] // napi-derive registers nothing in tests, and all of it would be dead code
 mod hot;
 mod js;
 mod options;

@@ -128,13 +128,16 @@ impl Loop {
     /// A stopped poll of a socket, which must stay open until the handle is closed.
     pub(super) fn poll(&self, listener: Rc<dyn Listener>, token: u32, socket: RawSocket) -> Result<Handle, c_int> {
         // SAFETY: `memory` is of the size for a poll; the loop is this thread's (`Loop::new`).
-        self.handle(POLL, listener, token, |uv, memory| unsafe { (uv.poll_init)(self.pointer.as_ptr(), memory, socket) })
+        self.handle(POLL, listener, token, |uv, memory| unsafe {
+            (uv.poll_init)(self.pointer.as_ptr(), memory, socket)
+        })
     }
 
     /// A running check.
     pub(super) fn check(&self, listener: Rc<dyn Listener>) -> Result<Handle, c_int> {
         // SAFETY: as in `poll`.
-        let check = self.handle(CHECK, listener, 0, |uv, memory| unsafe { (uv.check_init)(self.pointer.as_ptr(), memory) })?;
+        let check =
+            self.handle(CHECK, listener, 0, |uv, memory| unsafe { (uv.check_init)(self.pointer.as_ptr(), memory) })?;
         // SAFETY: the handle is initialised; `on_check` reads the `Attached` that `handle` set.
         unsafe { (self.uv.check_start)(check.pointer.as_ptr(), on_check) };
         Ok(check)
@@ -291,4 +294,3 @@ unsafe extern "C" fn on_close(handle: HandlePointer) {
 pub(super) fn events(readable: bool, writable: bool) -> c_int {
     (if readable { READABLE } else { 0 }) | (if writable { WRITABLE } else { 0 })
 }
-

@@ -27,9 +27,8 @@ pub(super) async fn find(host: String, target: &Target) -> Result<Vec<IpAddr>, L
     };
     let order = target.order;
     let answer = tokio::task::spawn_blocking(move || {
-        let found = getaddrinfo(Some(&host), None, Some(hints)).map_err(|error| LookupFailure {
-            errno: uv_errno(error.kind(), &std::io::Error::from(error)),
-        })?;
+        let found = getaddrinfo(Some(&host), None, Some(hints))
+            .map_err(|error| LookupFailure { errno: uv_errno(error.kind(), &std::io::Error::from(error)) })?;
         let addresses: Vec<IpAddr> = found.filter_map(Result::ok).map(|info| info.sockaddr.ip()).collect();
         Ok(sorted(addresses, order))
     });
@@ -70,8 +69,10 @@ mod tests {
 
     #[test]
     fn order_moves_one_family_to_the_front_and_keeps_the_rest() {
-        let addresses: Vec<IpAddr> = ["::1", "127.0.0.1", "::2", "127.0.0.2"].iter().map(|ip| ip.parse().unwrap()).collect();
-        let text = |order| sorted(addresses.clone(), order).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let addresses: Vec<IpAddr> =
+            ["::1", "127.0.0.1", "::2", "127.0.0.2"].iter().map(|ip| ip.parse().unwrap()).collect();
+        let text =
+            |order| sorted(addresses.clone(), order).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         assert_eq!(text(Order::Verbatim), "::1 127.0.0.1 ::2 127.0.0.2");
         assert_eq!(text(Order::V4First), "127.0.0.1 127.0.0.2 ::1 ::2");
         assert_eq!(text(Order::V6First), "::1 ::2 127.0.0.1 127.0.0.2");

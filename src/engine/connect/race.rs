@@ -55,10 +55,9 @@ pub(super) async fn connect(candidates: &[SocketAddr], target: &Target) -> News 
         match ended {
             Some(Ok(Ok(socket))) => return News::Opened(socket),
             Some(Ok(Err(failure))) => failures.push(failure),
-            // An attempt neither panics nor is cancelled before the race is over.
-            Some(Err(_)) => {}
             None if next.is_none() => break,
-            None => {}
+            // An attempt neither panics nor is cancelled before the race is over.
+            Some(Err(_)) | None => {}
         }
     }
     failures.sort_by_key(|(index, _)| *index);
@@ -72,8 +71,10 @@ fn local_end(target: &Target, peer: &SocketAddr) -> Option<SocketAddr> {
 }
 
 async fn connect_one(address: SocketAddr, local: Option<SocketAddr>) -> Result<Socket, Failure> {
-    let failure = |syscall| move |error: io::Error| Failure { syscall, errno: errno(&error), address: Some(address), local };
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failure("connect"))?;
+    let failure =
+        |syscall| move |error: io::Error| Failure { syscall, errno: errno(&error), address: Some(address), local };
+    let socket =
+        if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failure("connect"))?;
     if let Some(local) = local {
         // As libuv: a port in TIME_WAIT may be bound again.
         #[cfg(unix)]
@@ -123,10 +124,8 @@ fn path_failure(error: &io::Error) -> Failure {
 }
 
 fn errno(error: &io::Error) -> i32 {
-    error.raw_os_error().unwrap_or(match error.kind() {
-        io::ErrorKind::InvalidInput => libc::EINVAL,
-        _ => libc::ECONNREFUSED,
-    })
+    // Only an address that cannot be one (a path that is too long) has no number.
+    error.raw_os_error().unwrap_or(libc::EINVAL)
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ impl<R: Reactor> Environment<R> {
     /// A new agent.
     pub fn add_agent(&mut self, options: AgentOptions) -> AgentId {
         let agent = Agent { options, pool: Pool::new(options.limits), records: Vec::new() };
-        AgentId(u32::try_from(self.agents.insert(agent)).expect("fewer agents than addresses"))
+        AgentId(u32::try_from(self.agents.insert(agent)).unwrap_or(u32::MAX))
     }
 
     /// Forgets an agent that has no connections and no waiters any more; `false` if it has.

@@ -16,10 +16,7 @@ use crate::engine::transport::Transport;
 pub(super) enum State {
     Connecting,
     Leased,
-    Idle {
-        since: Instant,
-        until: Option<(Instant, CloseReason)>,
-    },
+    Idle { since: Instant, until: Option<(Instant, CloseReason)> },
     Closing(CloseReason),
 }
 
@@ -98,6 +95,10 @@ impl Output {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent wishes of the embedder and facts of the socket, not a state"
+)]
 pub(super) struct Connection<W> {
     pub(super) agent: AgentId,
     pub(super) origin: OriginId,

@@ -186,12 +186,13 @@ impl<R: Reactor> Environment<R> {
     }
 
     fn check_idle(&mut self, id: ConnectionId) {
-        let reason = match self.connection(id).and_then(|connection| connection.open()).map(|open| open.transport.peek()) {
-            None | Some(Liveness::Quiet) => return,
-            Some(Liveness::Unsolicited) => CloseReason::Unsolicited,
-            Some(Liveness::Fin) => CloseReason::PeerFin,
-            Some(Liveness::Reset) => CloseReason::PeerReset,
-        };
+        let reason =
+            match self.connection(id).and_then(|connection| connection.open()).map(|open| open.transport.peek()) {
+                None | Some(Liveness::Quiet) => return,
+                Some(Liveness::Unsolicited) => CloseReason::Unsolicited,
+                Some(Liveness::Fin) => CloseReason::PeerFin,
+                Some(Liveness::Reset) => CloseReason::PeerReset,
+            };
         self.end_idle(id, reason);
     }
 

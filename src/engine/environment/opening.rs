@@ -81,12 +81,12 @@ impl<R: Reactor> Environment<R> {
             Link::None | Link::Opening { .. } | Link::Foreign => None,
         };
         let mut received = Vec::new();
-        self.events.retain(|event| match *event {
-            Event::Data { id: whose, slab, offset, length } if whose == id => {
+        self.events.retain(|event| {
+            let &Event::Data { id: whose, slab, offset, length } = event else { return true };
+            if whose == id {
                 received.push((slab, offset, length));
-                false
             }
-            _ => true,
+            whose != id
         });
         Some(Detached { socket, unsent, received })
     }

@@ -101,8 +101,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const NO_LIMITS: Limits =
-        Limits { idle_timeout: None, ttl: None, ttl_jitter: 0.0, hint_buffer: Duration::from_secs(1), max_requests: None };
+    const NO_LIMITS: Limits = Limits {
+        idle_timeout: None,
+        ttl: None,
+        ttl_jitter: 0.0,
+        hint_buffer: Duration::from_secs(1),
+        max_requests: None,
+    };
 
     fn life(limits: &Limits, now: Instant) -> Life {
         Life::begin(limits, now, 0.5)

@@ -7,13 +7,13 @@
 //! | idle | [`Pool::take`] | leased |
 //! | leased | [`Pool::release`] | leased (a waiter's), idle, closing |
 //! | leased | [`Pool::replace`] | connecting |
-//! | connecting, idle, leased | [`Pool::closing`] | closing |
+//! | connecting, idle, leased | `closing_while_…` | closing |
 //! | closing | [`Pool::closed`] | (none) |
 //!
 //! # Invariants
 //! 1. `connecting + idle + leased + closing == opened - closed`, per origin and in total.
 //! 2. `connecting + leased <= max_sockets` per origin, `connecting + leased + idle <= max_total` in total,
-//!    `idle <= max_free` per origin, at the moment of each grant.
+//!    `idle <= max_free` per origin, at the moment of each grant; closing connections count against the first two.
 //! 4. A waiter leaves exactly once: by a grant, a release to it, or its cancellation. First come, first served per origin.
 
 mod origin;
@@ -65,7 +65,7 @@ impl Default for Limits {
 /// What a checkout may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checkout {
-    /// Try this idle connection; call [`Pool::take`] if it lives, [`Pool::closing`] and ask again if not.
+    /// Try this idle connection; call [`Pool::take`] if it lives, [`Pool::closing_while_idle`] and ask again if not.
     Candidate(ConnectionId),
     /// Open a connection; it is counted as connecting.
     Connect,
@@ -123,7 +123,7 @@ impl Pool {
     /// Makes an origin known.
     pub fn add_origin(&mut self) -> OriginId {
         let key = self.origins.insert(Origin::default());
-        OriginId(u32::try_from(key).expect("fewer origins than addresses"))
+        OriginId(u32::try_from(key).unwrap_or(u32::MAX))
     }
 
     /// Forgets an origin that has neither connections nor waiters; `false` if it has.
@@ -172,7 +172,7 @@ impl Pool {
         }
         let waiting = state.waiters.len();
         if waiting == 0 && self.has_room(origin) {
-            self.change(origin, |counts| counts.begin_connecting());
+            self.change(origin, Counts::begin_connecting);
             return Checkout::Connect;
         }
         if waiting >= queue_limit {
@@ -184,14 +184,15 @@ impl Pool {
 
     /// A connection without asking the limits: the embedder opened it itself.
     pub fn connect_anyway(&mut self, origin: OriginId) {
-        self.change(origin, |counts| counts.begin_connecting());
+        self.change(origin, Counts::begin_connecting);
     }
 
     /// The waiter that may connect now, if any; its connection is counted as connecting.
     pub fn grant(&mut self) -> Option<(WaiterId, OriginId)> {
-        let (waiter, origin) = self.heads.iter().map(|(waiter, origin)| (*waiter, *origin)).find(|(_, o)| self.has_room(*o))?;
+        let (waiter, origin) =
+            self.heads.iter().map(|(waiter, origin)| (*waiter, *origin)).find(|(_, o)| self.has_room(*o))?;
         self.cancel(origin, waiter);
-        self.change(origin, |counts| counts.begin_connecting());
+        self.change(origin, Counts::begin_connecting);
         Some((waiter, origin))
     }
 

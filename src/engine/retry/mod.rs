@@ -21,6 +21,7 @@ impl Default for Policy {
 
 /// An attempt whose connection died, as far as the rules ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "facts, each of which a rule asks")]
 pub struct Attempt {
     /// Its connection had served before.
     pub reused: bool,
@@ -64,14 +65,8 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
-        Self::Off,
-        Self::Answered,
-        Self::FreshConnection,
-        Self::AlreadyReplayed,
-        Self::NotIdempotent,
-        Self::Capped,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Off, Self::Answered, Self::FreshConnection, Self::AlreadyReplayed, Self::NotIdempotent, Self::Capped];
 
     /// The word for it in stats.
     #[must_use]
