@@ -165,6 +165,22 @@ within('upload_to_a_server_that_does_not_read_is_held_back', () => rawServer((so
     await new Promise((resolve) => req.once('close', resolve))
   })
 
+within('answers_that_arrive_by_the_hundred_in_one_turn_reach_their_own_requests', () => {
+  const COUNT = 900
+  const waiting = []
+  return scripted((socket, head) => {
+    waiting.push([socket, head.slice(4, head.indexOf(' ', 4))])
+    if (waiting.length === COUNT) for (const [one, path] of waiting) one.write(ok(path.repeat(100)))
+  })
+}, async ({ server, agent }) => {
+  const texts = await Promise.all(Array.from({ length: 900 }, async (_, n) => {
+    const req = http.get(to(server, agent, { path: `/${n}` }))
+    const [res] = await once(req, 'response')
+    return (await collect(res)).toString()
+  }))
+  texts.forEach((text, n) => assert.equal(text, `/${n}`.repeat(100)))
+})
+
 within('slices_kept_by_the_caller_are_never_written_again', () => scripted((socket, head) => {
   socket.write(ok(head.slice(5, 6).repeat(3000)))
 }), async ({ server, agent }) => {

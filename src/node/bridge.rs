@@ -156,8 +156,8 @@ impl Bridge {
         let fill = || {
             let mut engine = self.engine.borrow_mut();
             let mut events = self.events.borrow_mut();
-            let vacant = self.slabs.borrow().vacant();
-            engine.as_mut().map_or(0, |engine| events.fill(vacant, || engine.next_event()))
+            let wants_slabs = || self.slabs.borrow().vacant().is_some();
+            engine.as_mut().map_or(0, |engine| events.fill(engine, wants_slabs))
         };
         let rows = guarded(fill).unwrap_or(0);
         if rows > 0 {

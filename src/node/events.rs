@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "memory lent by JavaScript is a pointer")]
 
+use super::bridge::Engine;
 use super::js::Lent;
 use crate::engine::environment::Event;
 
@@ -50,8 +51,9 @@ impl EventTable {
         bytes.first_chunk().map_or(0, |number| i32::from_ne_bytes(*number))
     }
 
-    /// Writes as many events as fit, and the cursor back to the start; answers how many.
-    pub(super) fn fill(&mut self, vacant: Option<usize>, mut next: impl FnMut() -> Option<Event>) -> usize {
+    /// Writes as many events as fit, and the cursor back to the start; answers how many. `wants_slabs` is asked afterwards:
+    /// a slab must not be replaced before all that was read into it has been told.
+    pub(super) fn fill(&mut self, engine: &mut Engine, wants_slabs: impl FnOnce() -> bool) -> usize {
         let capacity = self.0.len() / size_of::<i32>();
         // SAFETY: `lib` never shows this buffer to anyone, so nobody detaches it; Rust runs here, not JavaScript.
         let bytes = unsafe { self.0.from(0) };
@@ -62,7 +64,7 @@ impl EventTable {
         };
         let mut rows = 0;
         while HEADER + (rows + 1) * ROW <= capacity {
-            let Some(event) = next() else { break };
+            let Some(event) = engine.next_event() else { break };
             let at = HEADER + rows * ROW;
             for (column, number) in row(event).into_iter().enumerate() {
                 put(at + column, number);
@@ -70,8 +72,8 @@ impl EventTable {
             rows += 1;
         }
         put(CURSOR, 0);
-        put(WANTED, i32::from(vacant.is_some()));
         put(COUNT, i32::try_from(rows).unwrap_or(i32::MAX));
+        put(WANTED, i32::from(!engine.has_events() && wants_slabs()));
         rows
     }
 }

@@ -114,6 +114,12 @@ impl<R: Reactor> Environment<R> {
         self.events.pop_front()
     }
 
+    /// Whether there is an event to take.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// Whether sockets are ready that the last turn had no room for.
     #[must_use]
     pub fn has_backlog(&self) -> bool {
