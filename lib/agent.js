@@ -6,7 +6,7 @@ const process = require('node:process')
 const startEnvironment = require('./environment.js')
 const { agentClosed, checkoutTimeout, connectError, queueFull, socketTimeout } = require('./errors.js')
 const { parseOptions, toNative, watchOptions } = require('./options.js')
-const { Place, placeOf } = require('./place.js')
+const { ForeignPlace, Place, placeOf } = require('./place.js')
 const { Socket } = require('./socket.js')
 const { validate } = require('./connect.js')
 const { report } = require('./diagnostics.js')
@@ -240,7 +240,9 @@ const pooledAgent = (Base) => class extends Base {
     if (options.socketPath) options.path = options.socketPath
     const isForeign = this.createConnection !== nodeCreateConnection || typeof options.createConnection === 'function'
     const create = this.createConnection === nodeCreateConnection ? options.createConnection : this.createConnection
-    const place = new Place({ environment: this.#environment, agent: this, number, origin, options, isForeign })
+    const place = new (isForeign ? ForeignPlace : Place)({
+      environment: this.#environment, agent: this, number, origin, options
+    })
     options._agentKey = origin.name
     options.encoding = null
     if (this.keepAlive) Object.assign(options, { keepAlive: true, keepAliveInitialDelay: this.keepAliveMsecs })
@@ -352,7 +354,6 @@ const pooledAgent = (Base) => class extends Base {
     const place = placeOf(socket)
     if (!place) return
     this.requestCount++
-    place.finished++
     if (!socket.writable) return socket.destroy()
     this.#noteHint(place)
     const answer = release(this.#environment.number, place.number, this.#mayLiveOn(place))
@@ -380,8 +381,7 @@ const pooledAgent = (Base) => class extends Base {
       this.#native.hint(place.number, header)
     }
     const own = socket.freeSocketTimeout ?? socket.freeSocketKeepAliveTimeout
-    if (own !== undefined && own !== place.ownIdleTimeout) {
-      place.ownIdleTimeout = own
+    if (own !== undefined) {
       this.#native.setIdleTimeout(place.number, Number(own) || 0)
     }
   }

@@ -13,47 +13,54 @@ const foreign = new WeakMap()
 class Place {
   /** Leases so far. */
   requests = 0
-  /** Exchanges that ended with the socket given back. */
-  finished = 0
-  createdAt = Date.now()
   isIdle = false
   /** Taken out of the agent's maps before it closed. */
   isRemoved = false
   /** The `Keep-Alive` header that the engine knows. */
   hint = undefined
-  /** Hears of trouble before there is a socket. */
-  giveUp = undefined
-  /** The socket's own idle timeout that the engine knows. */
-  ownIdleTimeout = undefined
   /** Why the engine ended it, once it has. */
   reason = undefined
 
-  constructor ({ environment, agent, number, origin, options, isForeign }) {
+  constructor ({ environment, agent, number, origin, options }) {
     this.environment = environment
-    this.native = environment.native
     this.agent = agent
     this.number = number
     this.origin = origin
     this.options = options
-    this.isForeign = isForeign
+    this.socket = undefined
     environment.places[number] = this
+  }
+
+  get native () { return this.environment.native }
+
+  get isForeign () { return false }
+
+  /** Exchanges that ended with the socket given back. */
+  get finished () { return this.isIdle ? this.requests : Math.max(0, this.requests - 1) }
+
+  /** When it was opened, in milliseconds of the epoch. */
+  get createdAt () {
+    const { age } = this.native.facts(this.number) ?? {}
+    return age === undefined || age === null ? undefined : Math.round(Date.now() - age)
   }
 
   /** Joins a socket to its place. */
   seat (socket) {
     this.socket = socket
-    if (this.isForeign) foreign.set(socket, this)
-    else socket._place = this
+    socket._place = this
   }
 
   /** The engine has closed the idle connection below. */
   idleEnded (reason) {
-    const { socket } = this
     this.reason = REASONS[reason]
     if (this.reason === 'expired') this.agent.timeoutSocketCount++
-    if (this.isForeign) socket.destroy()
-    else if (this.reason === 'peerFin') socket._ended()
-    else if (this.reason === 'peerReset') socket.destroy(systemError('read', ECONNRESET))
+    this.ended()
+  }
+
+  ended () {
+    const { reason, socket } = this
+    if (reason === 'peerFin') socket._ended()
+    else if (reason === 'peerReset') socket.destroy(systemError('read', ECONNRESET))
     else socket.destroy()
   }
 
@@ -70,8 +77,7 @@ class Place {
 
   /** It could not be opened, or not in time. */
   connectFailed () {
-    if (this.isForeign) this.giveUp(this.native.trouble(this.number))
-    else this.socket._connectFailed()
+    this.socket._connectFailed()
   }
 
   /** The loop is done with the connection. */
@@ -86,7 +92,28 @@ class Place {
   }
 }
 
+/** The place of a socket that somebody else made: a `createConnection` of an agent's subclass or of a request. */
+class ForeignPlace extends Place {
+  /** Hears of trouble before there is a socket. */
+  giveUp = undefined
+
+  get isForeign () { return true }
+
+  seat (socket) {
+    this.socket = socket
+    foreign.set(socket, this)
+  }
+
+  ended () {
+    this.socket.destroy()
+  }
+
+  connectFailed () {
+    this.giveUp?.(this.native.trouble(this.number))
+  }
+}
+
 /** The place of any pooled socket. */
 const placeOf = (socket) => socket._place ?? foreign.get(socket)
 
-module.exports = { Place, placeOf }
+module.exports = { ForeignPlace, Place, placeOf }

@@ -14,15 +14,11 @@ const PENDING = 1
 class Socket extends net.Socket {
   /** Where it sits in the pool; set by `Place.seat`. */
   _place = undefined
-  #number
-  #native
-  #environment
-  /** `new` until connecting has begun, then `open` until it is destroyed. */
+  /** `new` until connecting has begun, then `open` until it is destroyed (`closed`) or somebody else's (`detached`). */
   #state = 'new'
   /** The async context of the request that has the socket. */
   #lease
   #isFlowing = true
-  #isHandedOver = false
   #bytesRead = 0
   #bytesWritten = 0
   /** The callback of the write that the kernel has not taken, and what was unsent when its timeout was last asked. */
@@ -41,9 +37,6 @@ class Socket extends net.Socket {
       readableHighWaterMark: options.readableHighWaterMark ?? options.highWaterMark,
       writableHighWaterMark: options.writableHighWaterMark ?? options.highWaterMark,
     })
-    this.#number = place.number
-    this.#native = place.native
-    this.#environment = place.environment.number
     place.seat(this)
     this.connecting = true
     if (options.noDelay) this.setNoDelay(true)
@@ -56,7 +49,7 @@ class Socket extends net.Socket {
     resolveTarget(this, options, (target) => {
       this._unrefTimer()
       this.#state = 'open'
-      this.#native.connect(this.#number, target)
+      this._place.native.connect(this._place.number, target)
     })
   }
 
@@ -85,7 +78,7 @@ class Socket extends net.Socket {
 
   _found () {
     const { autoSelectFamily, localAddress, family } = this._place.options
-    const addresses = this.#native.found(this.#number)
+    const addresses = this._place.native.found(this._place.number)
     const isRace = ![4, 6, 'IPv4', 'IPv6'].includes(family) && !localAddress && autoSelectFamily !== false
     const host = this._host
     this.#run(() => {
@@ -110,7 +103,7 @@ class Socket extends net.Socket {
   _connectFailed () {
     if (this.destroyed) return
     const { host = 'localhost', path, port } = this._place.options
-    const trouble = this.#native.trouble(this.#number)
+    const trouble = this._place.native.trouble(this._place.number)
     const error = connectError(trouble, { host, path, port: path ? undefined : Number(port) })
     this.#run(() => {
       if (trouble.lookup !== undefined) this.emit('lookup', error, undefined, undefined, host)
@@ -123,9 +116,9 @@ class Socket extends net.Socket {
     this.#bytesRead += chunk.length
     this._unrefTimer()
     const wantsMore = this.#run(this.push, chunk)
-    if (!wantsMore && !this.#isHandedOver && !this.destroyed) {
+    if (!wantsMore && this.#state === 'open') {
       this.#isFlowing = false
-      this.#native.setFlowing(this.#number, false)
+      this._place.native.setFlowing(this._place.number, false)
     }
   }
 
@@ -183,7 +176,7 @@ class Socket extends net.Socket {
     if (this.connecting) return this.once('connect', () => this._read(size))
     if (this.#isFlowing || this.#state !== 'open') return
     this.#isFlowing = true
-    this.#native.setFlowing(this.#number, true)
+    this._place.native.setFlowing(this._place.number, true)
   }
 
   _writeGeneric (isMany, data, encoding, done) {
@@ -211,25 +204,26 @@ class Socket extends net.Socket {
   }
 
   #writeOne (chunk, encoding, more) {
+    const { environment, number } = this._place
     const isText = typeof chunk === 'string'
     if (isText && (encoding === 'latin1' || encoding === 'binary')) {
       this.#bytesWritten += chunk.length
-      return writeString(this.#environment, this.#number, chunk, false, more)
+      return writeString(environment.number, number, chunk, false, more)
     }
     if (isText && (encoding === 'utf8' || encoding === 'utf-8')) {
       this.#bytesWritten += Buffer.byteLength(chunk)
-      return writeString(this.#environment, this.#number, chunk, true, more)
+      return writeString(environment.number, number, chunk, true, more)
     }
     const bytes = isText ? Buffer.from(chunk, encoding) : chunk
     this.#bytesWritten += bytes.length
-    return writeBytes(this.#environment, this.#number, bytes, more)
+    return writeBytes(environment.number, number, bytes, more)
   }
 
   _final (done) {
     if (this.connecting) return this.once('connect', () => this._final(done))
     if (this.#state !== 'open' || this._place.reason !== undefined) return done()
     this.#afterShutDown = done
-    this.#native.shutDown(this.#number)
+    this._place.native.shutDown(this._place.number)
   }
 
   _destroy (error, done) {
@@ -242,7 +236,7 @@ class Socket extends net.Socket {
     this._getpeername()
     this.#state = 'closed'
     this.#hadError = Boolean(error)
-    this.#native.close(this.#number, this.#hadError, Boolean(this._httpMessage?.res?.complete), this.#isResetting)
+    this._place.native.close(this._place.number, this.#hadError, Boolean(this._httpMessage?.res?.complete), this.#isResetting)
     done(error)
   }
 
@@ -259,10 +253,10 @@ class Socket extends net.Socket {
   // @ts-expect-error: a property in the types, an accessor in Node
   get bufferSize () { return this.#state === 'closed' ? undefined : this.writableLength }
 
-  get #unsent () { return this.#native.facts(this.#number)?.unsent ?? 0 }
+  get #unsent () { return this._place.native.facts(this._place.number)?.unsent ?? 0 }
 
   #addresses () {
-    const { localAddress, localPort, remoteAddress, remotePort } = this.#native.addresses(this.#number)
+    const { localAddress, localPort, remoteAddress, remotePort } = this._place.native.addresses(this._place.number)
     const end = (address, port) => address === undefined ? {} : { address, family: familyOf(address), port }
     this._peername = end(remoteAddress, remotePort)
     this._sockname = end(localAddress, localPort)
@@ -283,7 +277,7 @@ class Socket extends net.Socket {
     enable = Boolean(enable)
     if (enable === this.#noDelay || this.#state === 'closed') return this
     this.#noDelay = enable
-    this.#native.setNoDelay(this.#number, enable)
+    this._place.native.setNoDelay(this._place.number, enable)
     return this
   }
 
@@ -291,7 +285,7 @@ class Socket extends net.Socket {
     const delay = enable ? Math.max(0, ~~(initialDelay / 1000) * 1000) : -1
     if (delay === this.#keepAliveDelay || this.#state === 'closed') return this
     this.#keepAliveDelay = delay
-    this.#native.setKeepAlive(this.#number, delay)
+    this._place.native.setKeepAlive(this._place.number, delay)
     return this
   }
 
@@ -302,7 +296,7 @@ class Socket extends net.Socket {
   #hold (isHeld) {
     if (isHeld === this.#isHeld || this.#state === 'closed') return this
     this.#isHeld = isHeld
-    this.#native.setHeld(this.#number, isHeld)
+    this._place.native.setHeld(this._place.number, isHeld)
     return this
   }
 
@@ -343,12 +337,11 @@ class Socket extends net.Socket {
   _handOver () {
     if (this.#state !== 'open' || this.connecting || this.destroyed) return false
     const { environment } = this._place
-    const detached = this.#native.detach(this.#number)
+    const detached = this._place.native.detach(this._place.number)
     if (!detached) return false
-    const chunks = environment.takeChunks(this.#number, detached.rows)
+    const chunks = environment.takeChunks(this._place.number, detached.rows)
     this._place.leave()
-    this.#isHandedOver = true
-    this.#state = 'closed'
+    this.#state = 'detached'
     const state = { noDelay: this.#noDelay, read: this.#bytesRead, written: this.#bytesWritten }
     const afterWrite = this.#afterWrite
     handOver(this, { ...detached, ...state, chunks, afterWrite, lease: this.#lease })
@@ -358,7 +351,7 @@ class Socket extends net.Socket {
   // agentkeepalive's marks.
 
   get [constants.SOCKET_CREATED_TIME] () { return this._place?.createdAt }
-  get [constants.SOCKET_NAME] () { return this._place && `sock[${this.#number}#${this._place.origin.name}]` }
+  get [constants.SOCKET_NAME] () { return this._place && `sock[${this._place.number}#${this._place.origin.name}]` }
   get [constants.SOCKET_REQUEST_COUNT] () { return this._place?.requests }
   get [constants.SOCKET_REQUEST_FINISHED_COUNT] () { return this._place?.finished }
 }
