@@ -2,11 +2,13 @@
 // The engine of this JavaScript environment, the places of its sockets, and the delivery of its events.
 const { Buffer } = require('node:buffer')
 const process = require('node:process')
-const { markAsUntransferable } = require('node:worker_threads')
 const { NativeEnvironment } = require('../native.js')
 
 const SLAB_BYTES = 64 * 1024
 const ROWS = 512
+
+/** From here on bytes are handed out where they were read (src/node/slabs.rs). */
+const LARGE = 16 * 1024
 
 // The table's layout and kinds are those of src/node/events.rs.
 const HEADER = 3
@@ -91,8 +93,12 @@ class Environment {
   }
 
   #slice (packed, length) {
+    const slab = this.#slabs[packed >>> 16]
     const offset = packed & 0xffff
-    return this.#slabs[packed >>> 16].subarray(offset, offset + length)
+    if (length >= LARGE) return slab.subarray(offset, offset + length)
+    const chunk = Buffer.allocUnsafe(length)
+    slab.copy(chunk, 0, offset, offset + length)
+    return chunk
   }
 
   /** Takes the undelivered bytes of a connection that leaves the engine: those of this batch, then `rows`. */
@@ -112,7 +118,6 @@ class Environment {
   #lendSlabs () {
     for (let number = this.native.vacantSlab(); number >= 0; number = this.native.vacantSlab()) {
       const slab = Buffer.allocUnsafeSlow(SLAB_BYTES)
-      markAsUntransferable(slab.buffer)
       this.#slabs[number] = slab
       this.native.lendSlab(number, slab)
     }

@@ -113,9 +113,11 @@ impl Bridge {
     /// Lets the engine do what is due. No JavaScript runs in here.
     fn run_engine(&self) {
         let mut slabs = self.slabs.borrow_mut();
-        slabs.drop_detached();
         guarded(|| {
             if let Some(engine) = self.engine.borrow_mut().as_mut() {
+                if !engine.has_events() {
+                    slabs.rewind();
+                }
                 engine.turn(&mut *slabs, Instant::now());
             }
         });

@@ -124,23 +124,6 @@ impl Lent {
         self.length
     }
 
-    /// Whether JavaScript took the memory away (`structuredClone` with `transfer`, `ArrayBuffer.prototype.transfer`).
-    pub(super) fn is_detached(&self) -> bool {
-        let (mut scope, mut buffer, mut is_detached) = (ptr::null_mut(), ptr::null_mut(), true);
-        // SAFETY: called on the environment's thread while it lives, like `Callback::call`.
-        unsafe {
-            if sys::napi_open_handle_scope(self.env, &raw mut scope) != sys::Status::napi_ok {
-                return true;
-            }
-            sys::napi_get_reference_value(self.env, self.buffer, &raw mut buffer);
-            if !buffer.is_null() {
-                sys::napi_is_detached_arraybuffer(self.env, buffer, &raw mut is_detached);
-            }
-            sys::napi_close_handle_scope(self.env, scope);
-        }
-        is_detached
-    }
-
     /// The bytes from `offset` on.
     ///
     /// # Safety

@@ -10,20 +10,22 @@ use crate::engine::environment::Slabs;
 /// Slabs lent at a time; so many times 64 KiB can be read before JavaScript must be told.
 pub(super) const COUNT: usize = 8;
 
-/// A read this large ends its slab, so that a kept slice does not pin much more than itself.
+/// A read this large is handed to JavaScript where it lies, and its slab with it. Anything smaller is copied out, so that a
+/// kept slice does not pin much more than itself. `lib/environment.js` knows the same number.
 const LARGE: usize = 16 * 1024;
 
-/// A slab with less room than this is retired: larger reads save more than its tail is worth.
+/// A slab with less room than this is full: larger reads save more than its tail is worth.
 const LEAST_ROOM: usize = 8 * 1024;
 
-/// The slabs that JavaScript has lent, by number.
+/// The slabs that JavaScript has lent, by number. What is in them is JavaScript's business until it has been told all.
 #[derive(Debug, Default)]
 pub(super) struct SlabTable {
     slabs: [Option<Lent>; COUNT],
-    /// Not begun yet.
+    /// Nothing in them that is still to be told.
     fresh: VecDeque<usize>,
     /// Where the next read goes, and from where in it.
     current: Option<(usize, usize)>,
+    full: Vec<usize>,
 }
 
 impl SlabTable {
@@ -42,19 +44,11 @@ impl SlabTable {
         }
     }
 
-    /// JavaScript has run since the last read: a slab that it has seen slices of may have been taken away.
-    pub(super) fn drop_detached(&mut self) {
-        if let Some((number, _)) = self.current
-            && self.slabs.get(number).and_then(Option::as_ref).is_some_and(Lent::is_detached)
-        {
-            self.retire(number);
-        }
-    }
-
-    fn retire(&mut self, number: usize) {
-        self.current = None;
-        if let Some(slab) = self.slabs.get_mut(number).and_then(Option::take) {
-            slab.give_back();
+    /// All that was read has been told: the slabs that were not handed out may be written again.
+    pub(super) fn rewind(&mut self) {
+        self.fresh.extend(self.full.drain(..));
+        if let Some((number, _)) = self.current.take() {
+            self.fresh.push_front(number);
         }
     }
 }
@@ -67,8 +61,8 @@ impl Slabs for SlabTable {
         };
         self.current = Some((number, offset));
         let slab = self.slabs.get_mut(number)?.as_mut()?;
-        // SAFETY: `drop_detached` has run since JavaScript last did, fresh slabs were never shown to anyone, and the
-        // engine hands the slice to `recv` alone.
+        // SAFETY: a slab that was shown to anyone but `lib/environment.js` is not in the table any more, so it cannot
+        // have been detached; and the engine hands the slice to `recv` alone, while no JavaScript runs.
         Some(unsafe { slab.from(offset) })
     }
 
@@ -76,8 +70,13 @@ impl Slabs for SlabTable {
         let Some((number, offset)) = self.current else { return (0, 0) };
         let end = offset + length;
         let size = self.slabs.get(number).and_then(Option::as_ref).map_or(0, Lent::len);
-        if length >= LARGE || size - end.min(size) < LEAST_ROOM {
-            self.retire(number);
+        self.current = None;
+        if length >= LARGE {
+            if let Some(slab) = self.slabs.get_mut(number).and_then(Option::take) {
+                slab.give_back();
+            }
+        } else if size - end.min(size) < LEAST_ROOM {
+            self.full.push(number);
         } else {
             self.current = Some((number, end));
         }
