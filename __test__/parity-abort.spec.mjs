@@ -4,11 +4,14 @@ import { once, turns, until } from './support/wait.mjs'
 
 const to = (server, agent, more) => ({ host: '127.0.0.1', port: server.port, agent, ...more })
 
-const finished = async (run, agent, req) => {
+const finished = async (run, agent, req, isPooled = true) => {
   await run.done()
   if (req.socket) await run.released(req.socket)
-  run.pool(agent, 'done')
+  if (isPooled) run.pool(agent, 'done')
 }
+
+// From Node 24 on its agent keeps the socket that is still connecting; holdfast closes it.
+const UNPOOLED = false
 
 /** A server that answers nothing, or half a response when asked to. */
 const silent = (run) => run.http((req, res) => {
@@ -39,7 +42,7 @@ for (const [ending, end] of Object.entries(ENDINGS)) {
     const { req, controller } = start(run, server, agent)
     end(req, controller)
     req.end()
-    await finished(run, agent, req)
+    await finished(run, agent, req, UNPOOLED)
   })
 
   parity(`${ending}_while_connecting_ends_the_request_alike`, async (run) => {
@@ -92,7 +95,7 @@ parity('signal_aborted_before_the_request_ends_it_alike', async (run) => {
   const server = await silent(run)
   const agent = run.agent()
   const req = run.get('a', to(server, agent, { signal: AbortSignal.abort() }))
-  await finished(run, agent, req)
+  await finished(run, agent, req, UNPOOLED)
   run.note('accepted', server.accepted.length)
 })
 

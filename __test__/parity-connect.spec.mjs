@@ -155,7 +155,7 @@ parity('lookup_answer_after_destroy_is_ignored', async (run) => {
   await until(() => found)
   req.destroy(new Error('enough'))
   found(null, '127.0.0.1', 4)
-  await finished(run, agent, req)
+  await run.done()
   run.note('accepted', server.accepted.length)
 })
 

@@ -10,6 +10,10 @@ const ROWS = 512
 /** From here on bytes are handed out where they were read (src/node/slabs.rs). */
 const LARGE = 16 * 1024
 
+// What net.Socket makes of a reset that comes together with bytes, until libuv 1.52 (src/unix/stream.c).
+const [, uvMinor] = process.versions.uv.split('.').map(Number)
+const HANG_UP_IS_END = uvMinor < 52
+
 // The table's layout and kinds are those of src/node/events.rs.
 const HEADER = 3
 const ROW = 4
@@ -43,7 +47,7 @@ class Environment {
   #slabs = []
 
   constructor () {
-    this.native = new NativeEnvironment(new Uint8Array(this.#table.buffer), this, this.#deliver)
+    this.native = new NativeEnvironment(new Uint8Array(this.#table.buffer), this, this.#deliver, HANG_UP_IS_END)
     this.number = this.native.number
     this.#lendSlabs()
   }

@@ -1,5 +1,6 @@
 'use strict'
 // A socket's place in an agent's pool: what the agent, the engine and the socket know of each other.
+const process = require('node:process')
 const { systemError } = require('./errors.js')
 const { errno: { ECONNRESET } } = require('node:os').constants
 const { report } = require('./diagnostics.js')
@@ -7,6 +8,9 @@ const { report } = require('./diagnostics.js')
 // In the order of src/engine/pool/reason.rs.
 const REASONS = ['expired', 'ttl', 'hint', 'maxRequests', 'peerFin', 'peerReset', 'unsolicited', 'evicted', 'error',
   'finished', 'destroyed', 'detached']
+
+// From Node 22 on (22.23), whatever comes to an idle socket closes it without a word but 'close'.
+const IDLE_ENDS_ARE_TOLD = Number(process.versions.node.split('.')[0]) < 22
 
 const foreign = new WeakMap()
 
@@ -59,7 +63,8 @@ class Place {
 
   ended () {
     const { reason, socket } = this
-    if (reason === 'peerFin') socket._ended()
+    if (!IDLE_ENDS_ARE_TOLD) socket.destroy()
+    else if (reason === 'peerFin') socket._ended()
     else if (reason === 'peerReset') socket.destroy(systemError('read', ECONNRESET))
     else socket.destroy()
   }

@@ -121,15 +121,18 @@ impl NativeEnvironment {
 #[expect(clippy::needless_pass_by_value, clippy::unused_self, reason = "the shape that napi-derive calls")]
 impl NativeEnvironment {
     /// `events` is the memory of the event table; `deliver` is called with `receiver` when it has been filled.
+    /// `hang_up_is_end`: a reset that comes together with bytes is told as their end.
     #[napi(constructor)]
     pub fn new(
         env: Env,
         events: Uint8ArraySlice<'_>,
         receiver: Object<'_>,
         deliver: Function<'_, (), ()>,
+        hang_up_is_end: bool,
     ) -> Result<Self> {
         let callback = Callback::new(&env, &receiver, &deliver)?;
         let bridge = Bridge::start(&env, callback, EventTable::new(Lent::new(&env, &events)?))?;
+        bridge.call(|engine| engine.set_hang_up_is_end(hang_up_is_end))?;
         Ok(Self { bridge })
     }
 

@@ -216,9 +216,7 @@ impl<R: Reactor> Environment<R> {
                     let length = u32::try_from(count).unwrap_or(u32::MAX);
                     self.tell(Event::Data { id, slab, offset, length });
                     if count < size {
-                        // libuv's streams (src/unix/stream.c, v1.46) take a hang-up that comes with the last bytes for
-                        // the end, and so do callers who compare.
-                        if hung_up {
+                        if hung_up && self.hang_up_is_end {
                             self.died(id, Death::Fin);
                         }
                         return true;

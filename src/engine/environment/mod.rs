@@ -63,6 +63,7 @@ pub struct Environment<R: Reactor> {
     opening: usize,
     next_ticket: u64,
     gathering: bool,
+    hang_up_is_end: bool,
     /// Connections whose output waits for the end of the turn.
     gathered: Vec<ConnectionId>,
 }
@@ -83,8 +84,14 @@ impl<R: Reactor> Environment<R> {
             opening: 0,
             next_ticket: 0,
             gathering: false,
+            hang_up_is_end: false,
             gathered: Vec::new(),
         }
+    }
+
+    /// Whether a reset that comes together with bytes is told as the end of them, and not as a failure.
+    pub fn set_hang_up_is_end(&mut self, is_end: bool) {
+        self.hang_up_is_end = is_end;
     }
 
     /// The reactor, for the embedder's own business with it.
