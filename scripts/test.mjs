@@ -3,8 +3,9 @@
 // `npm test -- --rust` and `npm test -- --js` run one half. Any other word is a filter: of Rust tests by name; of
 // JavaScript suites by file name, and where no file is called so, of tests by name.
 import { readdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import process from 'node:process'
+import { runtimes } from './runtimes.mjs'
 import { setup } from './setup.mjs'
 import { ROOT, run, runAsScript } from './support/run.mjs'
 
@@ -13,14 +14,26 @@ const SUITE = '.spec.mjs'
 // Without the N-API skin: its symbols exist only inside Node, where the suites in JavaScript test it.
 const rust = (words) => run('cargo', ['test', '--no-default-features', '--', ...words])
 
-const javaScript = (words) => {
+// What a caller sees differs from Node to Node, so these are held against each; the others run on the current one, and
+// `lifecycle` starts every Node by itself.
+const ON_EVERY_NODE = /^(context|handover|parity|replay|socket)/
+
+const javaScript = async (words) => {
   // Named one by one, for Node 20 knows no patterns.
   const suites = readdirSync(join(ROOT, '__test__')).filter((name) => name.endsWith(SUITE))
   const named = suites.filter((suite) => words.some((word) => suite.slice(0, -SUITE.length).includes(word)))
   const patterns = named.length ? [] : words.map((word) => `--test-name-pattern=${word}`)
   const files = (named.length ? named : suites).map((suite) => join('__test__', suite))
   // One at a time: some load the machine on purpose, and some hold what they see against Node's own agent.
-  return run(process.execPath, ['--test', '--test-concurrency=1', '--test-reporter=spec', ...patterns, ...files])
+  const options = ['--test', '--test-concurrency=1', '--test-reporter=spec', ...patterns]
+  let passed = await run(process.execPath, [...options, ...files])
+  const everywhere = files.filter((file) => ON_EVERY_NODE.test(basename(file)))
+  for (const { version, path } of await runtimes()) {
+    if (version === process.version || everywhere.length === 0) continue
+    console.log(`test: js on ${version}`)
+    passed = await run(path, [...options, ...everywhere]) && passed
+  }
+  return passed
 }
 
 const HALVES = { '--rust': rust, '--js': javaScript }
