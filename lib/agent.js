@@ -10,13 +10,13 @@ const { ForeignPlace, Place, placeOf } = require('./place.js')
 const { Socket } = require('./socket.js')
 const { validate } = require('./connect.js')
 const { report } = require('./diagnostics.js')
+const { countingAgent } = require('./agentkeepalive.js')
 const { checkout, release } = require('../native.js')
-const { addTo, interned, removeFrom } = require('./maps.js')
-const { collect } = require('./stats.js')
+const { addTo, removeFrom } = require('./maps.js')
+const { merge, Origins } = require('./origins.js')
 
 // Compared at each use: programs replace it on the prototype, or bring their own in a subclass.
 const nodeCreateConnection = http.Agent.prototype.createConnection
-const { getName: nodeGetName } = http.Agent.prototype
 
 const KEEP_ALIVE = 'keep-alive'
 
@@ -33,9 +33,6 @@ const keepAliveOf = (res) => {
 const WAITERS = 2 ** 32
 const KEPT = -1
 const CLOSE = -2
-
-/** So many origins that nobody uses are remembered with their numbers. */
-const MAX_UNUSED_ORIGINS = 1024
 
 const dropped = new FinalizationRegistry(({ environment, number }) => {
   environment.agents.delete(number)
@@ -63,18 +60,16 @@ function onAgentRemove () { placeOf(this)?.agent._removed(placeOf(this)) }
 
 const LISTENERS = { free: onFree, close: onClose, error: onError, timeout: onTimeout, agentRemove: onAgentRemove }
 
-const pooledAgent = (Base) => class extends Base {
+const pooledAgent = (Base) => class extends countingAgent(Base) {
   #environment
   #native
   #number
   #retry
   #limits
-  #origins = new Map()
-  #lastOrigin
+  #origins
   #waiters = new Map()
   #closing
   #onKeylog
-  #forgotten = []
 
   constructor (given) {
     const { options, retry } = parseOptions(given)
@@ -93,9 +88,9 @@ const pooledAgent = (Base) => class extends Base {
     watchOptions(this.options, () => {
       this.#native.setOptions(this.#number, toNative(this.options, retry, this.#readLimits()))
     })
+    this.#origins = new Origins(this, this.#native, this.#number)
     this.#environment.agents.set(this.#number, new WeakRef(this))
     dropped.register(this, { environment: this.#environment, number: this.#number })
-    for (const counter of COUNTERS) this[counter] = this[`${counter}LastCheck`] = 0
   }
 
   // What ClientRequest calls.
@@ -104,7 +99,7 @@ const pooledAgent = (Base) => class extends Base {
     if (typeof options === 'string') options = { __proto__: null, host: options, port, localAddress }
     req.retryCount = 0
     if (this.#closing) return req.onSocket(null, agentClosed())
-    const origin = this.#originOf(options)
+    const origin = this.#origins.of(options)
     this.#syncLimits()
     this.sockets[origin.name] ??= []
     const answer = checkout(this.#environment.number, this.#number, origin.number, this.#isIdempotent(req))
@@ -116,7 +111,7 @@ const pooledAgent = (Base) => class extends Base {
 
   createSocket (req, options, done) {
     const merged = this.#merged(options)
-    const origin = this.#originOf(options)
+    const origin = this.#origins.of(options)
     this.#open(req, merged, this.#native.reserve(this.#number, origin.number), origin, done)
   }
 
@@ -129,8 +124,7 @@ const pooledAgent = (Base) => class extends Base {
 
   /** Asked before a socket becomes idle; `false` closes it. What the engine knows of its lifetime comes on top. */
   keepSocketAlive (socket) {
-    const place = placeOf(socket)
-    if (place && (this.keepAliveMsecs || 0) >= 0 && !place.isForeign) return true
+    if (placeOf(socket)?.isForeign === false) return true
     socket.setKeepAlive?.(true, this.keepAliveMsecs)
     socket.unref?.()
     return true
@@ -161,7 +155,7 @@ const pooledAgent = (Base) => class extends Base {
   }
 
   stats () {
-    return collect(this.#native.stats(this.#number), this.#forgotten)
+    return this.#origins.stats()
   }
 
   // Leases.
@@ -409,48 +403,7 @@ const pooledAgent = (Base) => class extends Base {
   // Names, numbers and options.
 
   #merged (options) {
-    const merged = { __proto__: null, ...options, ...this.options }
-    if (merged.socketPath) merged.path = merged.socketPath
-    return merged
-  }
-
-  #originOf (options) {
-    const own = this.options
-    const last = this.#lastOrigin
-    const host = own.host ?? options.host
-    const port = own.port ?? options.port
-    const localAddress = own.localAddress ?? options.localAddress
-    const family = own.family ?? options.family
-    const socketPath = own.socketPath ?? options.socketPath
-    if (last && last.host === host && last.port === port && last.localAddress === localAddress &&
-      last.family === family && last.socketPath === socketPath) return last.origin
-    const name = this.getName(this.#merged(options))
-    const origin = this.#originNamed(name)
-    const isPlain = this.getName === nodeGetName
-    this.#lastOrigin = isPlain ? { host, port, localAddress, family, socketPath, origin } : undefined
-    return origin
-  }
-
-  #originNamed (name) {
-    const known = this.#origins.get(name)
-    if (known) return known
-    if (this.#origins.size > 0 && this.#origins.size % MAX_UNUSED_ORIGINS === 0) this.#forgetOrigins()
-    name = interned(name)
-    const origin = { name, number: this.#native.addOrigin(this.#number, name) }
-    this.#origins.set(name, origin)
-    return origin
-  }
-
-  #forgetOrigins () {
-    this.#lastOrigin = undefined
-    const stats = new Map(this.#native.stats(this.#number).map((stats) => [stats.name, stats]))
-    const forgotten = []
-    for (const [name, { number }] of this.#origins) {
-      if (!this.#native.removeOrigin(this.#number, number)) continue
-      this.#origins.delete(name)
-      forgotten.push(stats.get(name))
-    }
-    this.#forgotten = [collect(forgotten, this.#forgotten)]
+    return merge(options, this.options)
   }
 
   #isIdempotent (req) {
@@ -480,43 +433,6 @@ const pooledAgent = (Base) => class extends Base {
     this.#onKeylog = function (line) { agent.emit('keylog', line, this) }
     for (const sockets of Object.values(this.sockets)) for (const socket of sockets) socket.on('keylog', this.#onKeylog)
   }
-
-  // agentkeepalive's surface.
-
-  get statusChanged () {
-    const changed = COUNTERS.filter((counter) => this[counter] !== this[`${counter}LastCheck`])
-    for (const counter of changed) this[`${counter}LastCheck`] = this[counter]
-    return changed.length > 0
-  }
-
-  getCurrentStatus () {
-    const counts = Object.fromEntries(COUNTERS.map((counter) => [counter, this[counter]]))
-    const lengths = (map) => Object.fromEntries(Object.entries(map).map(([name, list]) => [name, list.length]))
-    return {
-      ...counts,
-      freeSockets: lengths(this.freeSockets),
-      sockets: lengths(this.sockets),
-      requests: lengths(this.requests)
-    }
-  }
-
-  /** What agentkeepalive would set: 0 or less is to close it, `undefined` is no limit. */
-  calcSocketTimeout (socket) {
-    const { freeSocketTimeout, socketActiveTTL } = this.options
-    const own = socket.freeSocketTimeout || socket.freeSocketKeepAliveTimeout
-    const left = socketActiveTTL ? socketActiveTTL - (Date.now() - placeOf(socket)?.createdAt) : Infinity
-    if (left <= 0) return left
-    if (!freeSocketTimeout) return undefined
-    return own || Math.min(freeSocketTimeout, left)
-  }
-
-  get freeSocketKeepAliveTimeout () { return this.options.freeSocketTimeout }
-  get socketActiveTTL () { return this.options.socketActiveTTL }
-  get timeout () { return this.options.timeout }
-  set timeout (value) { this.options.timeout = value }
 }
-
-const COUNTERS = ['createSocketCount', 'createSocketErrorCount', 'closeSocketCount', 'errorSocketCount',
-  'timeoutSocketCount', 'requestCount']
 
 module.exports = { pooledAgent }
