@@ -74,7 +74,7 @@ parity('bytes_written_counts_what_waits_for_connect', async (run) => {
 parity('listeners_of_an_active_and_an_idle_socket_are_as_many', async (run) => {
   const server = await run.http((req, res) => res.end('x'))
   const agent = run.agent()
-  // Not 'error': holdfast has one more, which counts, and which hears an idle socket's.
+  // Not 'error': Node has a listener for an idle socket's, holdfast adds one when there is an error.
   const count = (socket) => ['data', 'end', 'close', 'drain', 'free', 'agentRemove', 'connect', 'readable']
     .map((name) => `${name}=${socket.listenerCount(name)}`)
   const req = http.get(to(server, agent))

@@ -2,7 +2,6 @@
 // `http.Agent` with the engine's pool. A mixin, so that each of Node's agent classes can be the base.
 const { AsyncResource } = require('node:async_hooks')
 const http = require('node:http')
-const process = require('node:process')
 const startEnvironment = require('./environment.js')
 const { agentClosed, checkoutTimeout, connectError, queueFull, socketTimeout } = require('./errors.js')
 const { parseOptions, toNative, watchOptions } = require('./options.js')
@@ -46,19 +45,21 @@ function onFree () {
 }
 function onClose () { placeOf(this)?.agent._closed(placeOf(this)) }
 function onTimeout () { placeOf(this)?.agent._timedOut(placeOf(this)) }
-function onError () {
+// An idle socket has no owner that would hear its error; Node's own does the same.
+function onIdleError () {
+  this.destroy()
+  this.emit('agentRemove')
+}
+// Of sockets that are not holdfast's own: those tell by themselves.
+function onForeignError () {
   const place = placeOf(this)
   if (!place) return
   place.agent.errorSocketCount++
-  // An idle socket has no owner that would hear of it.
-  if (!place.isIdle) return
-  this.destroy()
-  // Node's own listener comes last; this one is the first.
-  process.nextTick(() => this.emit('agentRemove'))
+  if (place.isIdle) onIdleError.call(this)
 }
 function onAgentRemove () { placeOf(this)?.agent._removed(placeOf(this)) }
 
-const LISTENERS = { free: onFree, close: onClose, error: onError, timeout: onTimeout, agentRemove: onAgentRemove }
+const LISTENERS = { free: onFree, close: onClose, timeout: onTimeout, agentRemove: onAgentRemove }
 
 const pooledAgent = (Base) => class extends countingAgent(Base) {
   #environment
@@ -286,6 +287,7 @@ const pooledAgent = (Base) => class extends countingAgent(Base) {
     this.totalSocketCount++
     this.createSocketCount++
     for (const event of Object.keys(LISTENERS)) socket.on(event, LISTENERS[event])
+    if (place.isForeign) socket.on('error', onForeignError)
     if (this.#onKeylog) socket.on('keylog', this.#onKeylog)
   }
 
@@ -293,6 +295,12 @@ const pooledAgent = (Base) => class extends countingAgent(Base) {
   #abandon (place) {
     this.#native.discard(place.number, true)
     this._leave(place)
+  }
+
+  /** One of holdfast's own sockets ends with an error, which is told in the next tick. */
+  _failed (place) {
+    this.errorSocketCount++
+    if (place.isIdle) place.socket.once('error', onIdleError)
   }
 
   _connected (place) {

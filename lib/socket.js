@@ -236,6 +236,7 @@ class Socket extends net.Socket {
     this._getpeername()
     this.#state = 'closed'
     this.#hadError = Boolean(error)
+    if (error) this._place.agent._failed(this._place)
     this._place.native.close(this._place.number, this.#hadError, Boolean(this._httpMessage?.res?.complete), this.#isResetting)
     done(error)
   }
