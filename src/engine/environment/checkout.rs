@@ -27,7 +27,7 @@ impl<R: Reactor> Environment<R> {
     pub fn checkout(&mut self, agent: AgentId, origin: OriginId, idempotent: bool, now: Instant) -> Lease {
         loop {
             match self.agent(agent).pool.checkout(origin) {
-                Checkout::Candidate(id) => match self.usable(id, now) {
+                Checkout::Candidate(id) => match self.usable(agent, id, now) {
                     Ok(idle_since) => {
                         self.agent(agent).pool.take(origin, id);
                         let age = now.saturating_duration_since(idle_since);
@@ -247,11 +247,17 @@ impl<R: Reactor> Environment<R> {
     }
 
     /// When it became idle, if it may serve now. The clock is asked here too: a busy loop delays every timer.
-    fn usable(&self, id: ConnectionId, now: Instant) -> Result<Instant, CloseReason> {
-        let connection = self.connections.get(id.0 as usize).ok_or(CloseReason::Error)?;
+    /// Within a turn's deliveries the kernel is asked of all such connections at once, when their requests leave.
+    fn usable(&mut self, agent: AgentId, id: ConnectionId, now: Instant) -> Result<Instant, CloseReason> {
+        let asks_later = self.gathering && self.agent(agent).options.retry.enabled;
+        let connection = self.connection(id).ok_or(CloseReason::Error)?;
         let State::Idle { since, until } = connection.state else { return Err(CloseReason::Error) };
         match until {
             Some((at, reason)) if at <= now => Err(reason),
+            Some(_) | None if asks_later && connection.target.is_some() => {
+                connection.is_unverified = true;
+                Ok(since)
+            }
             Some(_) | None => connection.liveness().map(|()| since),
         }
     }
@@ -277,6 +283,7 @@ impl<R: Reactor> Environment<R> {
         connection.state = State::Idle { since: now, until };
         connection.is_held = false;
         connection.output.clear();
+        connection.is_unverified = false;
         connection.exchange.replay.rest();
         if let Link::Open(open) = &mut connection.link {
             self.reactor.hold(&mut open.watch, false);
@@ -307,7 +314,7 @@ impl<W> Connection<W> {
     }
 
     /// Asks the kernel; of a foreign socket the embedder alone knows.
-    fn liveness(&self) -> Result<(), CloseReason> {
+    pub(super) fn liveness(&self) -> Result<(), CloseReason> {
         match self.open().map_or(Liveness::Quiet, |open| open.transport.peek()) {
             Liveness::Quiet => Ok(()),
             Liveness::Unsolicited => Err(CloseReason::Unsolicited),

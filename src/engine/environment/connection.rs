@@ -118,6 +118,10 @@ pub(super) struct Connection<W> {
     /// The embedder wants this connection to keep the loop alive.
     pub(super) is_held: bool,
     pub(super) is_gathered: bool,
+    /// The sentinel knows it.
+    pub(super) is_watched_over: bool,
+    /// Leased within a turn's deliveries: the kernel is still to be asked, before the first byte leaves.
+    pub(super) is_unverified: bool,
     pub(super) no_delay: bool,
     pub(super) keep_alive: Option<Duration>,
     pub(super) bytes_read: u64,
@@ -150,6 +154,8 @@ impl<W> Connection<W> {
             ends_after_output: false,
             is_held: true,
             is_gathered: false,
+            is_unverified: false,
+            is_watched_over: false,
             no_delay: false,
             keep_alive: None,
             bytes_read: 0,

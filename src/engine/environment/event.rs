@@ -75,6 +75,11 @@ pub enum Event {
         /// Why the first connection ended.
         reason: CloseReason,
     },
+    /// The connection was found dead before a byte of the exchange had left; it goes on on a fresh one.
+    Swapped {
+        /// Whose.
+        id: ConnectionId,
+    },
     /// The loop is done with a closed connection.
     Gone {
         /// Whose.

@@ -15,6 +15,9 @@ const READS_PER_TURN: usize = 4;
 /// Less than the smallest send buffer.
 const MOST_GATHERED: usize = 4096;
 
+/// Connections in use whose answers may have come by the end of a turn, and that are told of beside the idle ones.
+const SUSPECTS: usize = 256;
+
 /// What became of bytes to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrote {
@@ -63,28 +66,51 @@ impl<R: Reactor> Environment<R> {
         self.gathering = true;
     }
 
-    /// Sends what was held back.
+    /// Sends what was held back, on connections that are still good.
     pub fn scatter(&mut self) {
         self.gathering = false;
-        for id in std::mem::take(&mut self.gathered) {
-            if let Some(connection) = self.connection(id)
-                && std::mem::take(&mut connection.is_gathered)
-            {
-                self.flush(id);
+        let gathered = std::mem::take(&mut self.gathered);
+        // Those that answers came to meanwhile are told of too.
+        let suspects = if gathered.len() > 1 { self.sentinel.suspects(gathered.len() + SUSPECTS) } else { None };
+        for id in gathered {
+            let Some(connection) = self.connection(id) else { continue };
+            if !std::mem::take(&mut connection.is_gathered) {
+                continue;
             }
+            let is_cleared = |suspects: &Vec<ConnectionId>| suspects.binary_search(&id).is_err();
+            if connection.is_watched_over && suspects.as_ref().is_some_and(is_cleared) {
+                connection.is_unverified = false;
+            }
+            self.flush(id);
+        }
+    }
+
+    /// Asks the kernel of a connection that was leased unasked. If it is dead, the exchange gets a fresh one unnoticed:
+    /// no byte of it has left.
+    fn verify(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connection(id) else { return };
+        if !std::mem::take(&mut connection.is_unverified) {
+            return;
+        }
+        if let Err(reason) = connection.liveness() {
+            self.swap(id, reason);
         }
     }
 
     /// Writes a part of the exchange's request. `more` says that another part follows at once.
     pub fn write(&mut self, id: ConnectionId, bytes: &[u8], more: bool) -> Wrote {
         let gathering = self.gathering;
+        let may_gather = |connection: &Connection<R::Watch>| gathering && connection.may_gather(bytes.len());
+        if self.connection(id).is_some_and(|connection| connection.is_unverified && !may_gather(connection)) {
+            self.verify(id);
+        }
         let Some((agent, _)) = self.place(id) else { return Wrote::Failed(libc::EPIPE) };
         let max_replay = self.agent(agent).options.retry.max_bytes;
         let Some(connection) = self.connection(id) else { return Wrote::Failed(libc::EPIPE) };
         if !connection.exchange.answered {
             connection.exchange.replay.record(bytes, max_replay);
         }
-        let gathers = gathering && connection.may_gather(bytes.len());
+        let gathers = may_gather(connection);
         let sent = match &connection.link {
             Link::Open(open) if connection.output.is_empty() && !more => {
                 if gathers {
@@ -295,6 +321,7 @@ impl<R: Reactor> Environment<R> {
     }
 
     fn flush_quietly(&mut self, id: ConnectionId) -> Wrote {
+        self.verify(id);
         let Some(connection) = self.connections.get_mut(id.0 as usize) else { return Wrote::Failed(libc::EPIPE) };
         let Link::Open(Open { transport, .. }) = &connection.link else { return Wrote::Pending };
         connection.is_gathered = false;

@@ -34,6 +34,7 @@ use super::doorbell::{Bell, Doorbell};
 use super::lifetime::Deadlines;
 use super::pool::{ConnectionId, OriginId, WaiterId};
 use super::reactor::{Reactor, Ready};
+use super::transport::Sentinel;
 
 /// An agent of this environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +65,7 @@ pub struct Environment<R: Reactor> {
     next_ticket: u64,
     gathering: bool,
     hang_up_is_end: bool,
+    sentinel: Sentinel,
     /// Connections whose output waits for the end of the turn.
     gathered: Vec<ConnectionId>,
 }
@@ -85,6 +87,7 @@ impl<R: Reactor> Environment<R> {
             next_ticket: 0,
             gathering: false,
             hang_up_is_end: false,
+            sentinel: Sentinel::default(),
             gathered: Vec::new(),
         }
     }

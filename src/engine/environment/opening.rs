@@ -76,6 +76,7 @@ impl<R: Reactor> Environment<R> {
         let socket = match connection.link {
             Link::Open(Open { transport, watch, .. }) => {
                 self.reactor.unwatch(watch, None);
+                self.sentinel.remove(transport.socket());
                 Some(transport.into_socket())
             }
             Link::None | Link::Opening { .. } | Link::Foreign => None,
@@ -132,8 +133,25 @@ impl<R: Reactor> Environment<R> {
         }
     }
 
-    /// Replaces a leased connection that died by a fresh one to the same place.
+    /// Replaces a leased connection that died by a fresh one to the same place, and sends its request again.
     pub(super) fn replace(&mut self, id: ConnectionId, reason: CloseReason) {
+        if let Some(connection) = self.connection(id) {
+            connection.exchange.replays += 1;
+        }
+        self.reopen(id, reason);
+        self.tell_soon(Event::Replaying { id, reason });
+    }
+
+    /// Replaces a leased connection that was dead before its exchange began.
+    pub(super) fn swap(&mut self, id: ConnectionId, reason: CloseReason) {
+        if let Some((agent, origin)) = self.place(id) {
+            self.agent(agent).tally(origin).reused -= 1;
+        }
+        self.reopen(id, reason);
+        self.tell_soon(Event::Swapped { id });
+    }
+
+    fn reopen(&mut self, id: ConnectionId, reason: CloseReason) {
         let Some((agent, origin)) = self.place(id) else { return };
         self.tally_close(id, reason);
         self.agent(agent).pool.replace(origin);
@@ -147,17 +165,16 @@ impl<R: Reactor> Environment<R> {
         connection.output.replace(if exchange.bytes_written == 0 { unsent } else { request });
         exchange.bytes_written = 0;
         exchange.reused = false;
-        exchange.replays += 1;
         connection.state = State::Connecting;
         connection.is_ended = false;
         connection.is_gathered = false;
+        connection.is_unverified = false;
         connection.life.requests = 0;
         connection.death = None;
         let now = Instant::now();
         connection.begun = now;
         self.issue_ticket(id, now);
         self.begin_opening(id);
-        self.tell_soon(Event::Replaying { id, reason });
     }
 
     pub(super) fn answered(&mut self, answer: Answer, now: Instant) {
@@ -239,18 +256,21 @@ impl<R: Reactor> Environment<R> {
         if !connection.is_held {
             self.reactor.hold(&mut watch, false);
         }
+        // A connection that could not be added is asked by itself: it is never in the answer, nor missed there, for it
+        // is not trusted to it.
+        connection.is_watched_over = self.sentinel.add(transport.socket(), id).is_ok();
         connection.link = Link::Open(Open { transport, watch, interest: Interest::default() });
         connection.state = State::Leased;
-        connection.opened = Some(now);
         connection.life = Life::begin(&options.lifetime, now, fastrand::f64());
-        let (took, is_replay) = (now.saturating_duration_since(connection.begun), connection.exchange.replays > 0);
+        let (took, is_first) = (now.saturating_duration_since(connection.begun), connection.opened.is_none());
+        connection.opened = Some(now);
         let agent = self.agent(agent);
         agent.pool.opened(origin);
         agent.tally(origin).connect.record_micros(took);
-        if is_replay {
-            self.flush(id);
-        } else {
+        if is_first {
             self.tell(Event::Connected { id });
+        } else {
+            self.flush(id);
         }
         self.update_interest(id);
     }

@@ -1,10 +1,12 @@
 //! One open connection: read, write, peek, close. Never blocks.
 
+mod sentinel;
 mod socket;
 
 use std::io::{self, Read};
 use std::time::Duration;
 
+pub use sentinel::Sentinel;
 pub use socket::Knobs;
 use socket2::{SockAddr, Socket};
 
