@@ -1,0 +1,53 @@
+//! Scripts of misbehaviour, from `fixtures/faults/*.json`; the README there tells what the steps mean.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+/// What a scripted server does next on one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Accept,
+    ReadHead,
+    ReadBody,
+    /// Bytes, whether they are an answer, garbage, or late.
+    Write(Vec<u8>),
+    /// Until the gate of that name is opened; without a name until the test is over.
+    Stall(Option<String>),
+    Fin,
+    Rst,
+    Close,
+    AwaitClose,
+}
+
+/// The script of each connection, in the order in which they are accepted.
+pub(crate) fn load(name: &str) -> Vec<Vec<Step>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/faults").join(name).with_extension("json");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| format!("{}: {error}", path.display()));
+    let fixture: Value = serde_json::from_str(&text).expect(&text);
+    let connections = fixture.get("connections").and_then(Value::as_array).expect("a fixture has connections");
+    let script = |steps: &Value| steps.as_array().expect("a script is a list of steps").iter().map(step).collect();
+    let scripts: Vec<Vec<Step>> = connections.iter().map(script).collect();
+    assert!(scripts.iter().all(|steps| steps.first() == Some(&Step::Accept)), "{name}: a script begins with accept");
+    scripts
+}
+
+fn step(value: &Value) -> Step {
+    let (word, argument) = match value.as_object().and_then(|map| map.iter().next()) {
+        Some((word, argument)) => (word.as_str(), argument),
+        None => (value.as_str().unwrap_or_default(), &Value::Null),
+    };
+    match (word, argument.as_str()) {
+        ("accept", None) => Step::Accept,
+        ("read_head", None) => Step::ReadHead,
+        ("read_body", None) => Step::ReadBody,
+        ("respond" | "garbage" | "late_bytes", Some(bytes)) => Step::Write(bytes.into()),
+        ("stall", gate) => Step::Stall(gate.map(String::from)),
+        ("fin", None) => Step::Fin,
+        ("rst", None) => Step::Rst,
+        ("close", None) => Step::Close,
+        ("await_close", None) => Step::AwaitClose,
+        _ => unreachable!("the README knows no step {value}"),
+    }
+}
