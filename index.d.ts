@@ -59,7 +59,7 @@ declare class HttpAgent extends http.Agent {
   closeSocketCount: number
   /** Sockets that emitted an error. Source: agentkeepalive. */
   errorSocketCount: number
-  /** Sockets that emitted `timeout`. Idle ones that the engine closes by time do not. Source: agentkeepalive. */
+  /** Sockets that emitted `timeout`, and idle ones that were closed by time. Source: agentkeepalive. */
   timeoutSocketCount: number
   /** Requests finished with their socket given back. Source: agentkeepalive. */
   requestCount: number
@@ -107,10 +107,18 @@ declare class HttpAgent extends http.Agent {
   getCurrentStatus (): HttpAgent.AgentStatus
 
   /**
+   * What agentkeepalive would set as the idle timeout of a socket. The engine decides by itself; this only answers.
+   *
+   * Unit: milliseconds. Shape: number, 0 or less to close the socket, or `undefined` for no limit.
+   * Source: agentkeepalive 4.6.
+   */
+  calcSocketTimeout (socket: stream.Duplex): number | undefined
+
+  /**
    * The engine's numbers, in total and by origin, since the agent was made.
    *
    * Unit: milliseconds in `queueWait`, `connect` and `idleAge`; counts elsewhere. Shape: a new plain object. At every
-   * 1024th origin, those that have neither connections nor waiting requests are forgotten, with their numbers.
+   * 1024th origin, those that have neither connections nor waiting requests are forgotten; the sums keep their numbers.
    */
   stats (): HttpAgent.AgentStats
 
@@ -191,8 +199,8 @@ declare namespace HttpAgent {
    * What the constructor takes: the options below, and whatever `net.connect` takes (`family`, `localAddress`, `lookup`,
    * `noDelay`, `autoSelectFamily`, …). `null` and `undefined` stand for the default.
    *
-   * Errors: `ERR_INVALID_ARG_TYPE` and `ERR_OUT_OF_RANGE`, each with the option's name. `proxyEnv` is refused with
-   * `ERR_INVALID_ARG_VALUE`: there is no proxy support yet.
+   * Errors: `ERR_INVALID_ARG_TYPE` and `ERR_OUT_OF_RANGE`, each with the option's name. A `proxyEnv` that names
+   * a proxy is refused with `ERR_INVALID_ARG_VALUE`: there is no proxy support yet.
    */
   export interface HttpAgentOptions extends Omit<http.AgentOptions, 'timeout' | 'proxyEnv'> {
     /**
@@ -353,16 +361,15 @@ declare namespace HttpAgent {
     /**
      * Time between two TCP keep-alive probes. The kernel counts whole seconds, at least one.
      *
-     * Unit: milliseconds. Shape: number. Default: 1000, as libuv sets it. Range: 0 (the default) to 2147483647.
+     * Unit: milliseconds. Shape: number. Default: 1000, as libuv sets it. Range: 0 (the default) to 32767000.
      * Source: tcp(7), `TCP_KEEPINTVL`.
      */
     keepAliveInterval?: number | undefined
 
     /**
-     * Unanswered TCP keep-alive probes after which the kernel gives the connection up. Linux takes at most 127, and
-     * ignores more. Not on Windows.
+     * Unanswered TCP keep-alive probes after which the kernel gives the connection up. Not on Windows.
      *
-     * Shape: integer. Default: 10, as libuv sets it. Range: 1 to 4294967295.
+     * Shape: integer. Default: 10, as libuv sets it. Range: 1 to 127.
      * Source: tcp(7), `TCP_KEEPCNT`.
      */
     keepAliveCount?: number | undefined
