@@ -4,7 +4,7 @@ import http from 'node:http'
 import { test } from 'node:test'
 import { isHoldfast } from './support/agents.mjs'
 import { breaking, breaksSecond, fin, plain, reset } from './support/breaking.mjs'
-import { serverElsewhere } from './support/elsewhere.mjs'
+import { block, serverElsewhere } from './support/elsewhere.mjs'
 import { assertStats, outcome, settled } from './support/outcome.mjs'
 import { ok, scripted } from './support/servers.mjs'
 import { deferred, once, turns, until } from './support/wait.mjs'
@@ -32,6 +32,31 @@ for (const way of Object.keys(WAYS)) {
       assert.deepEqual(await server.executed(), ['GET', 'GET', 'GET', 'POST'])
       const reason = way === 'fin' ? 'peerFin' : 'peerReset'
       assertStats(agent.stats(), { opened: 4, replays: {}, refused: {}, closed: { [reason]: 2, destroyed: 2 } })
+    })
+
+  within(`${way}_while_a_listener_blocks_its_turn_swaps_the_connections_before_anything_is_sent`, serverElsewhere,
+    async ({ server, agent }) => {
+      await Promise.all(Array.from({ length: 6 }, () => outcome(http.get(to(server, agent)))))
+      const sent = deferred()
+      const first = [http.get(to(server, agent)), http.get(to(server, agent))]
+      first[0].on('response', (res) => res.on('end', () => {
+        server.endAllWhileBlocked(way)
+        const requests = [{}, POST, {}, POST].map((options) => http.request(to(server, agent, options)).end())
+        sent.resolve(Promise.all(requests.map(async (req) => {
+          const { text, errors } = await outcome(req)
+          return { text, errors, replays: req.retryCount, reused: req.reusedSocket }
+        })))
+      }))
+      const ends = first.map(outcome)
+      await Promise.all(first.map((req) => once(req, 'finish')))
+      block(200) // so that both answers are there, and the turn has more than one delivery
+      const expected = { text: 'x', errors: [], replays: 0, reused: false }
+      assert.deepEqual(await sent.promise, Array.from({ length: 4 }, () => expected))
+      await Promise.all(ends)
+      assert.equal((await server.executed()).length, 12)
+      assertStats(agent.stats(), { replays: {}, refused: {} })
+      agent.destroy()
+      await settled(agent)
     })
 
   for (const [moment, pass] of Object.entries({

@@ -15,6 +15,7 @@ declare module 'net' {
   interface Socket {
     _handle: any
     _httpMessage: any
+    _readableState: any
     _host: string | null
     _unrefTimer(): void
     _writeGeneric(writev: boolean, data: any, encoding: string, callback: (error?: Error | null) => void): void
