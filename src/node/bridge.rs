@@ -242,6 +242,7 @@ impl Listener for Bridge {
     }
 
     fn timed(&self) {
+        self.with(Engine::deadline_came);
         self.wake();
     }
 

@@ -102,6 +102,11 @@ impl<R: Reactor> Environment<R> {
         &mut self.reactor
     }
 
+    /// The reactor's timer went off, perhaps early: a loop's clock may lag behind. The next turn sets it again.
+    pub fn deadline_came(&mut self) {
+        self.armed = None;
+    }
+
     /// Does what has become due: answers from the background, deadlines, readiness. Reads go into `slabs`, as far as
     /// there is room; what is left waits for the next call.
     pub fn turn(&mut self, slabs: &mut impl Slabs, now: Instant) {
@@ -160,7 +165,7 @@ impl<R: Reactor> Environment<R> {
                 Due::Waiter(agent, origin, waiter) => self.waiter_due(agent, origin, waiter),
             }
         }
-        if self.armed.is_some_and(|at| at <= now) {
+        if self.armed.is_none_or(|at| at <= now) {
             self.armed = None;
             self.arm();
         }
