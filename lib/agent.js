@@ -323,7 +323,7 @@ const pooledAgent = (Base) => class extends countingAgent(Base) {
   _removed (place) {
     const { socket, options } = place
     this.totalSocketCount--
-    place.reason = 'detached'
+    place.reason ??= 'detached'
     report(place, 'close')
     this.removeSocket(socket, options)
     removeFrom(this.freeSockets, place.origin.name, socket)

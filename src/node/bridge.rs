@@ -244,6 +244,8 @@ impl Listener for Bridge {
     fn timed(&self) {
         self.with(Engine::deadline_came);
         self.wake();
+        // The check comes after the poll, in which the loop may sleep for as long as nothing else happens.
+        self.turn();
     }
 
     fn rung(&self) {
