@@ -23,9 +23,12 @@ const KEEP_ALIVE = 'keep-alive'
 const keepAliveOf = (res) => {
   const raw = res?.rawHeaders
   if (raw === undefined) return undefined
+  let value
   for (let n = 0; n < raw.length; n += 2) {
-    if (raw[n].length === KEEP_ALIVE.length && raw[n].toLowerCase() === KEEP_ALIVE) return raw[n + 1]
+    if (raw[n].length !== KEEP_ALIVE.length || raw[n].toLowerCase() !== KEEP_ALIVE) continue
+    value = value === undefined ? raw[n + 1] : `${value}, ${raw[n + 1]}`
   }
+  return value
 }
 
 /** Numbers from here on are waiters' (src/node/environment.rs). */

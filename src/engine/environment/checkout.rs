@@ -27,7 +27,7 @@ impl<R: Reactor> Environment<R> {
     pub fn checkout(&mut self, agent: AgentId, origin: OriginId, idempotent: bool, now: Instant) -> Lease {
         loop {
             match self.agent(agent).pool.checkout(origin) {
-                Checkout::Candidate(id) => match self.usable(agent, id, now) {
+                Checkout::Candidate(id) => match self.usable(id, now) {
                     Ok(idle_since) => {
                         self.agent(agent).pool.take(origin, id);
                         let age = now.saturating_duration_since(idle_since);
@@ -247,17 +247,13 @@ impl<R: Reactor> Environment<R> {
     }
 
     /// When it became idle, if it may serve now. The clock is asked here too: a busy loop delays every timer.
-    /// Within a turn's deliveries the kernel is asked of all such connections at once, when their requests leave.
-    fn usable(&mut self, agent: AgentId, id: ConnectionId, now: Instant) -> Result<Instant, CloseReason> {
-        let asks_later = self.gathering && self.agent(agent).options.retry.enabled;
-        let connection = self.connection(id).ok_or(CloseReason::Error)?;
+    /// Within a turn's deliveries the kernel is asked only when requests leave, of all their connections at once.
+    fn usable(&self, id: ConnectionId, now: Instant) -> Result<Instant, CloseReason> {
+        let connection = self.connections.get(id.0 as usize).ok_or(CloseReason::Error)?;
         let State::Idle { since, until } = connection.state else { return Err(CloseReason::Error) };
         match until {
             Some((at, reason)) if at <= now => Err(reason),
-            Some(_) | None if asks_later && connection.target.is_some() => {
-                connection.is_unverified = true;
-                Ok(since)
-            }
+            Some(_) | None if self.gathering && connection.target.is_some() => Ok(since),
             Some(_) | None => connection.liveness().map(|()| since),
         }
     }
@@ -271,6 +267,8 @@ impl<R: Reactor> Environment<R> {
         let Some(connection) = self.connections.get_mut(id.0 as usize) else { return };
         connection.state = State::Leased;
         connection.is_held = true;
+        // What comes between the lease and the request's first byte is no answer to it.
+        connection.is_unverified = connection.target.is_some();
         connection.begin_exchange(idempotent, keep_replay);
         if let Link::Open(open) = &mut connection.link {
             self.reactor.hold(&mut open.watch, true);

@@ -120,7 +120,7 @@ pub(super) struct Connection<W> {
     pub(super) is_gathered: bool,
     /// The sentinel knows it.
     pub(super) is_watched_over: bool,
-    /// Leased within a turn's deliveries: the kernel is still to be asked, before the first byte leaves.
+    /// Leased after an earlier exchange: the kernel is still to be asked, right before the first byte leaves.
     pub(super) is_unverified: bool,
     pub(super) no_delay: bool,
     pub(super) keep_alive: Option<Duration>,
