@@ -140,7 +140,10 @@ impl<R: Reactor> Environment<R> {
             // A kernel that will not reset closes in order, which is the next best.
             drop(open.transport.reset_on_close());
         }
-        connection.cut(&mut self.reactor, Some(id));
+        let gone = (!std::mem::replace(&mut connection.is_parting, true)).then_some(id);
+        if gone.is_some() {
+            connection.cut(&mut self.reactor, gone);
+        }
     }
 
     /// Closes and forgets a connection that the embedder has no socket for, or one whose socket is its own.
@@ -157,6 +160,13 @@ impl<R: Reactor> Environment<R> {
         let Some(connection) = self.connections.try_remove(id.0 as usize) else { return };
         debug_assert!(matches!(connection.state, State::Closing(_)), "only closing connections are disposed of");
         self.agent(connection.agent).pool.closed(connection.origin);
+        self.forget(id);
+    }
+
+    /// The number may be another connection's next: nothing that is still to be told or served may reach that one.
+    pub(super) fn forget(&mut self, id: ConnectionId) {
+        self.events.retain(|event| event.connection() != Some(id));
+        self.backlog.retain(|ready| ready.id != id);
     }
 
     /// What is known of a connection.

@@ -118,6 +118,8 @@ pub(super) struct Connection<W> {
     /// The embedder wants this connection to keep the loop alive.
     pub(super) is_held: bool,
     pub(super) is_gathered: bool,
+    /// The reactor was asked to tell when it is gone.
+    pub(super) is_parting: bool,
     /// The sentinel knows it.
     pub(super) is_watched_over: bool,
     /// Leased after an earlier exchange: the kernel is still to be asked, right before the first byte leaves.
@@ -156,6 +158,7 @@ impl<W> Connection<W> {
             is_gathered: false,
             is_unverified: false,
             is_watched_over: false,
+            is_parting: false,
             no_delay: false,
             keep_alive: None,
             bytes_read: 0,

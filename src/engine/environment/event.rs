@@ -94,6 +94,29 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The connection it is about.
+    #[must_use]
+    pub fn connection(&self) -> Option<ConnectionId> {
+        match *self {
+            Self::Data { id, .. }
+            | Self::End { id }
+            | Self::ReadFailed { id, .. }
+            | Self::Written { id }
+            | Self::WriteFailed { id, .. }
+            | Self::Found { id }
+            | Self::Connected { id }
+            | Self::ConnectFailed { id }
+            | Self::ShutDown { id }
+            | Self::Ended { id, .. }
+            | Self::Replaying { id, .. }
+            | Self::Swapped { id }
+            | Self::Gone { id } => Some(id),
+            Self::GaveUp { .. } => None,
+        }
+    }
+}
+
 /// Memory that the embedder lends for reads. What was committed is never written again.
 pub trait Slabs {
     /// Room for the next read, or `None` when the embedder must be told first of what was read.

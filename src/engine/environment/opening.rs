@@ -82,13 +82,14 @@ impl<R: Reactor> Environment<R> {
             Link::None | Link::Opening { .. } | Link::Foreign => None,
         };
         let mut received = Vec::new();
-        self.events.retain(|event| {
-            let &Event::Data { id: whose, slab, offset, length } = event else { return true };
-            if whose == id {
+        for event in &self.events {
+            if let &Event::Data { id: whose, slab, offset, length } = event
+                && whose == id
+            {
                 received.push((slab, offset, length));
             }
-            whose != id
-        });
+        }
+        self.forget(id);
         Some(Detached { socket, unsent, received })
     }
 
