@@ -1,4 +1,4 @@
-// What is measured, in which unit, and what issue 2 asks of it.
+// What is measured, in which unit, and what it should reach.
 export const MIB = 1024 * 1024
 export const CLIENTS = ['node', 'holdfast', 'agentkeepalive']
 export const BASELINE = 'node'

@@ -1,4 +1,5 @@
-// One measurement of one client, in a process of its own: it is forked with a plan as JSON and sends back its result.
+// One client in a process of its own, forked with a plan as JSON. It warms up, says that it is ready, and then answers
+// each `{ ms }` with what it did in so many milliseconds; `memory` answers once, with its result.
 import http from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -9,8 +10,15 @@ const warmUpMs = 2000 // by then V8 has compiled what it will
 
 process.once('disconnect', () => process.exit()) // the parent is gone, or has the result
 
-const kinds = { get, download, upload, memory }
-process.send(await kinds[plan.kind](), () => process.disconnect())
+const kinds = { get, download, upload }
+if (plan.kind === 'memory') {
+  process.send(await memory(), () => process.disconnect())
+} else {
+  const run = kinds[plan.kind]()
+  await run(warmUpMs)
+  process.on('message', async ({ ms }) => process.send(await run(ms)))
+  process.send({ isReady: true })
+}
 
 /** Only what the plan uses is loaded: another client's code must not weigh on this one's memory. */
 async function agentClass (client) {
@@ -19,36 +27,30 @@ async function agentClass (client) {
   return (await import('../index.mjs')).HttpAgent
 }
 
-async function get () {
+function get () {
   const agent = new Agent({ keepAlive: plan.keepAlive ?? true })
   const options = { host: '127.0.0.1', port: plan.port, path: '/small', agent }
-  const result = await closedLoop(options)
-  agent.destroy()
-  return result
+  return (ms) => closedLoop(options, ms)
 }
 
-async function download () {
+function download () {
   const agent = new Agent({ keepAlive: true })
   const options = { host: '127.0.0.1', port: plan.port, path: '/download', agent }
-  const result = await transfers(async () => {
+  return (ms) => transfers(ms, async () => {
     const { bytes } = await exchange(options)
     if (bytes !== plan.size) throw new Error(`got ${bytes} of ${plan.size} bytes`)
   })
-  agent.destroy()
-  return result
 }
 
-async function upload () {
+function upload () {
   const agent = new Agent({ keepAlive: true })
   const headers = { 'content-length': plan.size }
   const options = { host: '127.0.0.1', port: plan.port, path: '/upload', method: 'POST', headers, agent }
-  const result = await transfers(async () => {
+  return (ms) => transfers(ms, async () => {
     const { headers: answer } = await exchange(options, sendBody)
     const read = Number(answer['x-request-length'])
     if (!(read > plan.size)) throw new Error(`nginx read ${read} of ${plan.size} bytes`)
   })
-  agent.destroy()
-  return result
 }
 
 function sendBody (req) {
@@ -84,49 +86,43 @@ function exchange (options, send = (req) => req.end()) {
 }
 
 /**
- * Keeps `inFlight` requests going for `seconds`, after a warm-up. Plain callbacks: what the harness spends on a request
- * weighs on every client alike, and hides the difference between them.
+ * Keeps `inFlight` requests going for so long. Shared functions and no more listeners than needed: what the harness
+ * spends on a request weighs on every client alike, and hides the difference between them.
  */
-function closedLoop (options) {
+function closedLoop (options, ms) {
   const latencies = []
-  let measuring = false
-  let going = true
+  let isGoing = true
   let running = plan.inFlight
-  let cpu, from, result
+  let result
   return new Promise((resolve, reject) => {
     const begin = () => {
-      if (!going) {
-        if (--running === 0) resolve(result)
-        return
-      }
-      const start = performance.now()
-      const ended = () => {
-        if (measuring && going) latencies.push(performance.now() - start)
-        begin()
-      }
-      http.get(options, (res) => {
-        if (res.statusCode !== 200) return reject(new Error(`HTTP ${res.statusCode}`))
-        res.resume().on('end', ended).on('error', reject)
-      }).on('error', reject)
+      const req = http.get(options, answered)
+      req.startedAt = performance.now()
+      req.on('error', reject)
     }
+    const answered = (res) => {
+      if (res.statusCode !== 200) return reject(new Error(`HTTP ${res.statusCode}`))
+      res.resume()
+      res.on('end', ended)
+    }
+    function ended () {
+      if (isGoing) {
+        latencies.push(performance.now() - this.req.startedAt)
+        begin()
+      } else if (--running === 0) resolve(result)
+    }
+    const cpu = process.cpuUsage()
+    const from = performance.now()
     for (let n = 0; n < plan.inFlight; n++) begin()
     setTimeout(() => {
-      measuring = true
-      cpu = process.cpuUsage()
-      from = performance.now()
-    }, warmUpMs)
-    setTimeout(() => {
-      going = false
+      isGoing = false
       result = summary(latencies, performance.now() - from, process.cpuUsage(cpu))
-    }, warmUpMs + plan.seconds * 1000)
+    }, ms)
   })
 }
 
-/** One whole transfer after the other, as many as begin within `seconds`, after a warm-up. */
-async function transfers (once) {
-  const warmUntil = performance.now() + warmUpMs
-  do await once()
-  while (performance.now() < warmUntil)
+/** One whole transfer after the other, as many as begin within so long. */
+async function transfers (ms, once) {
   const latencies = []
   const cpu = process.cpuUsage()
   const from = performance.now()
@@ -136,7 +132,7 @@ async function transfers (once) {
     const end = performance.now()
     latencies.push(end - start)
     start = end
-  } while (start - from < plan.seconds * 1000)
+  } while (start - from < ms)
   return summary(latencies, start - from, process.cpuUsage(cpu))
 }
 

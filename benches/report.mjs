@@ -1,4 +1,4 @@
-// Medians, ratios and the table.
+// Medians, ratios with their spread (from the 10th to the 90th percentile of the rounds), and the table.
 import { arch, cpus, release, type } from 'node:os'
 import { BASELINE, CLIENTS, reaches, SUBJECT } from './cases.mjs'
 
@@ -37,7 +37,8 @@ function spread (numbers) {
   if (sorted.length === 0) return undefined
   const middle = sorted.length >> 1
   const median = sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
-  return { median, min: sorted[0], max: sorted.at(-1) }
+  const at = (share) => sorted[Math.round((sorted.length - 1) * share)]
+  return { median, low: at(0.1), high: at(0.9) }
 }
 
 function verdict (benchCase, subject) {
@@ -52,7 +53,7 @@ function verdict (benchCase, subject) {
 /** Prints one case as soon as it is done. */
 export function caseLines (result) {
   const lines = [`\n${result.title}${result.target === null ? '' : ` (target: ${limit(result)} times Node's)`}`]
-  const rows = [['', result.unit, 'ratio to Node (min..max)', 'p50 ms', 'p99 ms', 'CPU us/req']]
+  const rows = [['', result.unit, 'ratio to Node (10 %..90 %)', 'p50 ms', 'p99 ms', 'CPU us/req']]
   for (const [client, numbers] of Object.entries(result.clients)) {
     if (!numbers.value) rows.push([client, 'failed', '', '', '', ''])
     else {
@@ -84,7 +85,7 @@ export function summaryLines (results) {
 }
 
 const limit = ({ target, better }) => target === null ? '-' : `${better === 'lower' ? '<=' : '>='} ${target.toFixed(1)}`
-const ratioText = (ratio) => ratio ? `${two(ratio.median)} (${two(ratio.min)}..${two(ratio.max)})` : '-'
+const ratioText = (ratio) => ratio ? `${two(ratio.median)} (${two(ratio.low)}..${two(ratio.high)})` : '-'
 const two = (number) => number.toFixed(2)
 const whole = (number) => number === undefined ? '-' : Math.round(number).toLocaleString('en-US')
 const fixed = (number) => number === undefined ? '-' : number.toFixed(number < 10 ? 2 : 1)

@@ -34,24 +34,34 @@ try {
   await cleanUp()
 }
 
-/** Every round runs all clients; every second round in reverse, so that a drift of the machine hits them alike. */
+/** The clients take turns, so that whatever slows the machine for a while slows them alike. */
 async function measure (benchCase) {
   const rounds = []
   const count = Math.min(benchCase.rounds ?? Infinity, settings.rounds)
+  const isMemory = benchCase.kind === 'memory'
+  const clients = isMemory ? {} : await startClients(benchCase)
   for (let i = 0; i < count; i++) {
     const round = {}
-    for (const client of i % 2 ? CLIENTS.toReversed() : CLIENTS) {
-      progress(`${benchCase.name}: round ${i + 1} of ${count}, ${client}`)
-      round[client] = await (benchCase.kind === 'memory' ? measureMemory : measureOnce)(client, benchCase)
+    for (const name of i % 2 ? CLIENTS.toReversed() : CLIENTS) {
+      progress(`${benchCase.name}: round ${i + 1} of ${count}, ${name}`)
+      round[name] = await (isMemory ? measureMemory(name, benchCase) : clients[name].ask({ ms: settings.seconds * 1000 }))
     }
     rounds.push(round)
   }
+  await Promise.all(Object.values(clients).map(({ child }) => end(child)))
   progress('')
   return rounds
 }
 
-function measureOnce (client, { kind, inFlight, size, keepAlive }) {
-  return runClient({ client, kind, inFlight, size, keepAlive, port: nginx.port, seconds: settings.seconds })
+/** Each in a process that lives for the whole case, warmed up one after the other. */
+async function startClients ({ name, kind, inFlight, size, keepAlive }) {
+  const clients = {}
+  for (const client of CLIENTS) {
+    progress(`${name}: warming up ${client}`)
+    clients[client] = startClient({ client, kind, inFlight, size, keepAlive, port: nginx.port })
+    await clients[client].answer()
+  }
+  return clients
 }
 
 async function measureMemory (client, benchCase) {
@@ -59,15 +69,15 @@ async function measureMemory (client, benchCase) {
   const connections = Math.min(benchCase.connections, limit - 500)
   if (connections < benchCase.connections) console.error(`${connections} connections only: ${limit} open files`)
   const holder = start('./holder.mjs', [String(connections)])
-  const [{ port }] = await once(holder, 'message')
-  const onIdle = async (child) => {
+  try {
+    const [{ port }] = await once(holder, 'message')
+    const plan = { client, kind: 'memory', connections, port, warmUpPort: nginx.port }
+    const running = startClient(plan, ['--expose-gc'])
+    const first = await running.answer()
+    if (!first.idle) return first
     holder.send('count')
     const [{ open }] = await once(holder, 'message')
-    child.send({ open })
-  }
-  try {
-    const plan = { client, kind: 'memory', connections, port, warmUpPort: nginx.port }
-    return await runClient(plan, ['--expose-gc'], onIdle)
+    return await running.ask({ open })
   } finally {
     await end(holder)
   }
@@ -79,22 +89,26 @@ function openFileLimit () {
   return limit === 'unlimited' ? Infinity : Number(limit)
 }
 
-/** Resolves with the child's result, or with `{ error }`: a client that fails is a line in the report, not the end. */
-async function runClient (plan, execArgv, onIdle) {
+/** A client that fails answers `{ error }` from then on: a line in the report, not the end. */
+function startClient (plan, execArgv) {
   const child = start('./client.mjs', [JSON.stringify(plan)], execArgv)
   let stderr = ''
-  let result
   child.stderr.setEncoding('utf8').on('data', (text) => { stderr += text })
-  child.on('message', (message) => {
-    if (message.idle) onIdle(child)
-    else result = message
+  const ended = once(child, 'close').then(([code, signal]) => {
+    const reason = /^\w*Error.*$/m.exec(stderr)?.[0] ?? stderr.trim().split('\n')[0]
+    return { error: signal ? `ended by ${signal}` : reason || `ended with code ${code}` }
   })
-  const limit = setTimeout(() => child.kill('SIGKILL'), (settings.seconds * 2 + 60) * 1000)
-  const [code, signal] = await once(child, 'exit')
-  clearTimeout(limit)
-  if (result && !signal) return result
-  const reason = /^\w*Error.*$/m.exec(stderr)?.[0] ?? stderr.trim().split('\n')[0]
-  return { error: signal ? `ended by ${signal}` : reason || `ended with code ${code}` }
+  const answer = async () => {
+    const limit = setTimeout(() => child.kill('SIGKILL'), (settings.seconds * 2 + 60) * 1000)
+    const result = await Promise.race([once(child, 'message').then(([message]) => message), ended])
+    clearTimeout(limit)
+    return result
+  }
+  const ask = (message) => {
+    if (child.connected) child.send(message)
+    return answer()
+  }
+  return { child, answer, ask }
 }
 
 function start (file, args, execArgv = []) {
@@ -125,8 +139,8 @@ function readArguments () {
     ({ values } = parseArgs({
       options: {
         only: { type: 'string', multiple: true },
-        seconds: { type: 'string', default: '2' },
-        rounds: { type: 'string', default: '5' },
+        seconds: { type: 'string', default: '1' },
+        rounds: { type: 'string', default: '12' },
         json: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false }
       }

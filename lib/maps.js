@@ -15,7 +15,7 @@ const removeFrom = (map, name, item) => {
   if (at === -1) return
   // In order, as in Node, and without the array that `splice` makes.
   for (let next = at + 1; next < list.length; next++) list[next - 1] = list[next]
-  list.length--
+  list.pop()
   if (list.length === 0) delete map[name]
 }
 

@@ -1,53 +1,147 @@
-//! Whether a request whose connection died is sent again. Pure: facts in, verdict and reason out.
+//! Whether a request whose connection died is sent again. Pure: facts in, verdict out.
 
+mod backoff;
+mod budget;
 mod replay;
 
+pub use backoff::Backoff;
+pub use budget::{Budget, Share};
 pub use replay::Replay;
 
-/// What an agent allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is done with requests that are not idempotent, of which a byte may have reached the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NonIdempotent {
+    /// Sent again only with evidence that no server can have executed it.
+    #[default]
+    Evidence,
+    /// Never sent again once a byte of it has left.
+    Never,
+    /// Sent again like any other: the caller answers for what happens twice.
+    Always,
+}
+
+/// What an agent, or one request, allows.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    /// Replay at all.
+    /// Send anything again at all.
     pub enabled: bool,
     /// Most bytes of a request that are kept for a replay.
     pub max_bytes: usize,
+    /// Of the others.
+    pub non_idempotent: NonIdempotent,
+    /// Further attempts after failures that say nothing of idle connections.
+    pub attempts: u32,
+    /// The wait before each of those.
+    pub backoff: Backoff,
+    /// How much may be sent again, for an origin.
+    pub share: Share,
+    /// The failures that `attempts` are for: system error numbers, and libuv's negative ones for name lookups.
+    pub errnos: Vec<i32>,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { enabled: true, max_bytes: 65_536 }
+        Self {
+            enabled: true,
+            max_bytes: 65_536,
+            non_idempotent: NonIdempotent::default(),
+            attempts: 0,
+            backoff: Backoff::default(),
+            share: Share::default(),
+            errnos: vec![libc::ECONNRESET, libc::ECONNREFUSED, libc::ETIMEDOUT, libc::EPIPE],
+        }
     }
 }
 
-/// An attempt whose connection died, as far as the rules ask.
+/// What is known of where the bytes of a failed attempt went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Evidence {
+    /// The kernel took no byte of it: no server can have seen it.
+    NotWritten,
+    /// The peer had closed, and its kernel has acknowledged none of it: no server can have read it.
+    PeerClosedFirst,
+    /// The peer's kernel has bytes of it: a server may have executed it.
+    Acknowledged,
+    /// Nobody can tell: a reset with unacknowledged bytes, or a system that does not say.
+    Unknown,
+}
+
+impl Evidence {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::NotWritten, Self::PeerClosedFirst, Self::Acknowledged, Self::Unknown];
+
+    /// The word for it in stats, errors and logs.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NotWritten => "notWritten",
+            Self::PeerClosedFirst => "peerClosedFirst",
+            Self::Acknowledged => "acknowledged",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// From the bytes that the kernel took, those of them that the peer's kernel acknowledged as far as that is known,
+    /// and whether the peer's FIN has come.
+    #[must_use]
+    pub const fn of(written: u64, acknowledged: Option<u64>, has_fin: bool) -> Self {
+        match acknowledged {
+            _ if written == 0 => Self::NotWritten,
+            Some(0) if has_fin => Self::PeerClosedFirst,
+            Some(1..) => Self::Acknowledged,
+            // A peer may read and reset before its acknowledgement leaves.
+            Some(0) | None => Self::Unknown,
+        }
+    }
+
+    /// Whether it is certain that no server has executed the request.
+    #[must_use]
+    pub const fn proves_innocence(self) -> bool {
+        matches!(self, Self::NotWritten | Self::PeerClosedFirst)
+    }
+}
+
+/// An attempt that failed, as far as the rules ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "facts, each of which a rule asks")]
 pub struct Attempt {
+    /// Its connection was open.
+    pub connected: bool,
     /// Its connection had served before.
     pub reused: bool,
     /// Bytes of a response have arrived.
     pub answered: bool,
-    /// Bytes of the request that the kernel took.
-    pub bytes_written: u64,
+    /// Where its bytes went.
+    pub evidence: Evidence,
     /// Sending the request twice is harmless.
     pub idempotent: bool,
     /// The replay buffer holds the whole request so far.
     pub replayable: bool,
-    /// Replays of this request before.
-    pub replays: u32,
+    /// It was sent again at once before.
+    pub replayed: bool,
+    /// Attempts with a wait before them so far.
+    pub retries: u32,
+    /// `attempts` are for failures of this kind.
+    pub listed: bool,
+    /// The origin's budget has something left.
+    pub affordable: bool,
 }
 
-/// Why a request may be sent again.
+/// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evidence {
-    /// The kernel took no byte of it: no server can have seen it.
-    NotWritten,
-    /// A server may have seen it, and seeing it twice changes nothing.
-    Idempotent,
+pub enum Verdict {
+    /// Sent again at once, on a fresh connection.
+    Replay,
+    /// Sent again after a wait, on a fresh connection.
+    Retry,
+    /// Its error surfaces.
+    Surface(Refusal),
 }
 
 /// Why a request is not sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Refusal {
     /// `retry: false`.
     Off,
@@ -55,87 +149,94 @@ pub enum Refusal {
     Answered,
     /// The connection was fresh: its death says nothing about idle connections.
     FreshConnection,
-    /// It was sent again before.
-    AlreadyReplayed,
-    /// It was written and is not idempotent.
+    /// It was sent again before, as often as the policy says.
+    Spent,
+    /// It was written, is not idempotent, and the policy asks for no evidence.
     NotIdempotent,
+    /// It is not idempotent, and the peer's kernel has bytes of it.
+    Acknowledged,
+    /// It is not idempotent, and nobody can tell whether the peer has bytes of it.
+    Unknown,
     /// It outgrew the replay buffer.
     Capped,
+    /// The origin's budget is empty.
+    Budget,
 }
 
 impl Refusal {
     /// Every refusal, in the order of their numbers.
-    pub const ALL: [Self; 6] =
-        [Self::Off, Self::Answered, Self::FreshConnection, Self::AlreadyReplayed, Self::NotIdempotent, Self::Capped];
+    pub const ALL: [Self; 9] = [
+        Self::Off,
+        Self::Answered,
+        Self::FreshConnection,
+        Self::Spent,
+        Self::NotIdempotent,
+        Self::Acknowledged,
+        Self::Unknown,
+        Self::Capped,
+        Self::Budget,
+    ];
 
-    /// The word for it in stats.
+    /// The word for it in stats and errors.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Off => "off",
             Self::Answered => "answered",
             Self::FreshConnection => "freshConnection",
-            Self::AlreadyReplayed => "alreadyReplayed",
+            Self::Spent => "spent",
             Self::NotIdempotent => "notIdempotent",
+            Self::Acknowledged => "acknowledged",
+            Self::Unknown => "unknown",
             Self::Capped => "capped",
+            Self::Budget => "budget",
         }
     }
 }
 
-/// The rules of one replay.
-///
-/// # Errors
-/// The reason why the request's error must surface.
-pub const fn decide(policy: &Policy, attempt: &Attempt) -> Result<Evidence, Refusal> {
-    match attempt {
-        _ if !policy.enabled => Err(Refusal::Off),
-        Attempt { answered: true, .. } => Err(Refusal::Answered),
-        Attempt { reused: false, replays: 0, .. } => Err(Refusal::FreshConnection),
-        Attempt { replays: 1.., .. } => Err(Refusal::AlreadyReplayed),
-        // Without a byte in the kernel nothing can have outgrown the buffer unseen: what was not sent is still held.
-        Attempt { bytes_written: 0, .. } => Ok(Evidence::NotWritten),
+/// The rules. The first that speaks decides.
+#[must_use]
+pub const fn decide(policy: &Policy, attempt: &Attempt) -> Verdict {
+    let Attempt { reused, answered, evidence, idempotent, replayable, .. } = *attempt;
+    let is_unwritten = matches!(evidence, Evidence::NotWritten);
+    if !policy.enabled {
+        return Verdict::Surface(Refusal::Off);
+    }
+    if answered {
+        return Verdict::Surface(Refusal::Answered);
+    }
+    let replays = !attempt.replayed && attempt.retries == 0 && (reused || is_unwritten && attempt.connected);
+    let retries = attempt.retries < policy.attempts && attempt.listed && (is_unwritten || idempotent);
+    if !replays && !retries {
+        let is_first = !attempt.replayed && attempt.retries == 0;
+        return Verdict::Surface(if is_first { Refusal::FreshConnection } else { Refusal::Spent });
+    }
+    // Without a byte in the kernel nothing can have outgrown the buffer unseen: what was not sent is still held.
+    if !is_unwritten {
         // RFC 9110 §9.2.2: only a request that may be repeated, unless it is certain that it was never applied.
-        Attempt { idempotent: false, .. } => Err(Refusal::NotIdempotent),
-        Attempt { replayable: false, .. } => Err(Refusal::Capped),
-        _ => Ok(Evidence::Idempotent),
+        if !idempotent && let Err(refusal) = allows(policy.non_idempotent, evidence) {
+            return Verdict::Surface(refusal);
+        }
+        if !replayable {
+            return Verdict::Surface(Refusal::Capped);
+        }
+    }
+    match (attempt.affordable, replays) {
+        (false, _) => Verdict::Surface(Refusal::Budget),
+        (true, true) => Verdict::Replay,
+        (true, false) => Verdict::Retry,
+    }
+}
+
+const fn allows(policy: NonIdempotent, evidence: Evidence) -> Result<(), Refusal> {
+    match (policy, evidence) {
+        (NonIdempotent::Always, _) | (_, Evidence::NotWritten) => Ok(()),
+        (NonIdempotent::Never, _) => Err(Refusal::NotIdempotent),
+        (NonIdempotent::Evidence, Evidence::PeerClosedFirst) => Ok(()),
+        (NonIdempotent::Evidence, Evidence::Acknowledged) => Err(Refusal::Acknowledged),
+        (NonIdempotent::Evidence, Evidence::Unknown) => Err(Refusal::Unknown),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const STALE: Attempt =
-        Attempt { reused: true, answered: false, bytes_written: 10, idempotent: true, replayable: true, replays: 0 };
-
-    #[test]
-    fn decision_names_the_first_rule_that_speaks() {
-        let policy = Policy::default();
-        for (attempt, expected) in [
-            (STALE, Ok(Evidence::Idempotent)),
-            (Attempt { idempotent: false, bytes_written: 0, ..STALE }, Ok(Evidence::NotWritten)),
-            (Attempt { idempotent: false, ..STALE }, Err(Refusal::NotIdempotent)),
-            (Attempt { answered: true, ..STALE }, Err(Refusal::Answered)),
-            (Attempt { reused: false, ..STALE }, Err(Refusal::FreshConnection)),
-            (Attempt { reused: false, replays: 1, ..STALE }, Err(Refusal::AlreadyReplayed)),
-            (Attempt { replayable: false, ..STALE }, Err(Refusal::Capped)),
-        ] {
-            assert_eq!(decide(&policy, &attempt), expected, "{attempt:?}");
-        }
-        assert_eq!(decide(&Policy { enabled: false, ..policy }, &STALE), Err(Refusal::Off));
-    }
-
-    proptest! {
-        #[test]
-        fn invariant_5_a_replay_never_follows_a_response_byte_nor_another_replay(
-            reused: bool, answered: bool, bytes_written in 0u64..2, idempotent: bool, replayable: bool, replays in 0u32..3,
-        ) {
-            let attempt = Attempt { reused, answered, bytes_written, idempotent, replayable, replays };
-            if decide(&Policy::default(), &attempt).is_ok() {
-                prop_assert!(!answered && replays == 0 && reused);
-                prop_assert!(bytes_written == 0 || idempotent && replayable);
-            }
-        }
-    }
-}
+mod tests;
