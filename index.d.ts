@@ -9,9 +9,19 @@ declare module 'http' {
     /**
      * How often the request was sent again on a fresh connection. Set by an `HttpAgent` when it takes the request.
      *
-     * Shape: integer, 0 or 1. Default: 0; `undefined` with other agents.
+     * Shape: integer, at most 1 unless `retry.attempts` allows more. Default: 0; `undefined` with other agents.
      */
     retryCount?: number | undefined
+  }
+
+  interface RequestOptions {
+    /**
+     * What may be sent again of this one request: as the agent's option of that name, whose settings hold for what is
+     * left out here.
+     *
+     * Errors: those of `HttpAgent.RetryOptions`, from `http.request`.
+     */
+    retry?: boolean | HttpAgent.RetryOptions | undefined
   }
 }
 
@@ -26,7 +36,7 @@ declare class HttpAgent extends http.Agent {
   constructor (options?: HttpAgent.HttpAgentOptions | null)
 
   /**
-   * The options in force, as new requests are merged with them. Of holdfast's own, only `timeout` is read again later.
+   * The options in force, as new requests are merged with them. A change holds for what is decided from then on.
    *
    * Shape: an object without prototype; the one given to the constructor is never changed.
    * Source: Node.js `http.Agent`, where it is not documented.
@@ -312,9 +322,12 @@ declare namespace HttpAgent {
     agentKeepAliveTimeoutBuffer?: number | undefined
 
     /**
-     * Accepted, and without effect so far: nothing is learned from the times at which servers close.
+     * Shortens the idle timeout of an origin that closes idle connections sooner than it says. Two or more closes at
+     * a similar idle age teach it, unless they come together (a deploy). Connections are then retired a tenth of that age
+     * earlier, at least 10 ms. Likewise an origin that closes after the same number of requests, two or more, teaches
+     * that number. A connection that outlives a lesson unteaches it, and ten minutes without a close do.
      *
-     * Shape: boolean.
+     * Shape: boolean. Default: `true`. What is learned is in `stats()`; ages below 40 ms and above an hour are not.
      */
     learnIdleTimeout?: boolean | undefined
 
@@ -375,14 +388,18 @@ declare namespace HttpAgent {
     keepAliveCount?: number | undefined
 
     /**
-     * What is sent again when a reused connection dies; `false` turns that off.
+     * What is sent again when a connection dies; `false` turns that off. A request's options may have one too.
      *
      * Default: `true`, which stands for `{}`.
      */
     retry?: boolean | RetryOptions | undefined
   }
 
-  /** Which requests are sent again, and how much of them is kept for that. */
+  /**
+   * Which requests are sent again, how often, and how much of them is kept for that.
+   *
+   * Errors: `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE` and `ERR_OUT_OF_RANGE`, each with the option's name.
+   */
   export interface RetryOptions {
     /**
      * Methods that may be sent twice. A request with an `Idempotency-Key` or `X-Idempotency-Key` header always may.
@@ -397,9 +414,67 @@ declare namespace HttpAgent {
      * Most bytes of a request, headers included, that are kept so that it can be sent again.
      *
      * Unit: bytes. Shape: integer. Default: 65536. Range: 0 to 4294967295.
-     * Errors: `ERR_INVALID_ARG_TYPE`, `ERR_OUT_OF_RANGE`, from the constructor.
      */
     maxBodyBytes?: number | undefined
+
+    /**
+     * What is done with a request of another method of which bytes have left, when a reused connection dies before an
+     * answer: `'evidence'` sends it again if the kernel proves that no server can have executed it (the server had closed
+     * first, and its kernel has acknowledged no byte of it), which only Linux can; `'never'` does not; `'always'` does,
+     * and the caller answers for what is executed twice.
+     *
+     * Default: `'evidence'`.
+     */
+    nonIdempotent?: 'evidence' | 'never' | 'always' | undefined
+
+    /**
+     * Further attempts, each after a wait, for a request whose connection could not be opened, and for an idempotent one
+     * whose connection died though it was fresh. The one replay after the death of a reused connection is not counted.
+     *
+     * Shape: integer. Default: 0. Range: 0 to 2147483647.
+     */
+    attempts?: number | undefined
+
+    /**
+     * The wait before attempt n: a random part of `base` times 2 to the power of n, which is at most `max`. `destroy()`,
+     * an `AbortSignal` and a timeout of the request end it.
+     *
+     * Unit: milliseconds. Shape: numbers. Default: `{ base: 100, max: 10000 }`. Range: 0 to 2147483647.
+     */
+    backoff?: { base?: number | undefined, max?: number | undefined } | undefined
+
+    /**
+     * What may be sent again to one origin, replays and further attempts together, within ten seconds: a share of the
+     * requests made in them, and a number for each second on top. Beyond that the first error surfaces.
+     *
+     * Unit: a ratio, and requests per second. Shape: numbers. Default: `{ ratio: 0.2, minPerSecond: 10 }`.
+     * Range: 0 to `Infinity`.
+     */
+    budget?: { ratio?: number | undefined, minPerSecond?: number | undefined } | undefined
+
+    /**
+     * The failures that `attempts` are for.
+     *
+     * Shape: array of the system's error codes, and `'ENOTFOUND'`. Default: ECONNRESET, ECONNREFUSED, ETIMEDOUT, EPIPE,
+     * EAI_AGAIN, ENETUNREACH, EHOSTUNREACH.
+     */
+    codes?: readonly string[] | undefined
+  }
+
+  /** What holdfast adds to the `error` of a request that failed on one of its connections. */
+  export interface FailureFacts {
+    /** Whether the connection had served before. */
+    reused: boolean
+    /** How long it had been idle before this request. Unit: milliseconds. Left out if it had not been. */
+    idleMs?: number
+    /** Requests that it had served to the end. */
+    requestsOnSocket: number
+    /** Where the bytes of the request went. */
+    evidence: ReplayEvidence
+    /** How often the request was sent, or its connection tried. */
+    attempts: number
+    /** Why it was not sent again. */
+    replayRefused: ReplayRefusal
   }
 
   /** What `getCurrentStatus()` gives. The keys of the three maps are the names of origins, as `getName` makes them. */
@@ -421,21 +496,29 @@ declare namespace HttpAgent {
   /**
    * Why a connection ended: idle for longer than `freeSocketTimeout`; older than its TTL; the server's `Keep-Alive` header
    * said so; `maxRequestsPerSocket`; the server closed it; the server reset it; bytes came that nobody had asked for; a
-   * limit left no place for it; opening it or an exchange on it failed; it was not fit to be kept after its request; the
-   * caller destroyed it, or Node did after a request without keep-alive; the caller took it over (upgrade, CONNECT).
+   * limit left no place for it; it was not tried after a sibling had died in use, or after the machine had slept; opening
+   * it or an exchange on it failed; it was not fit to be kept after its request; the caller destroyed it, or Node did
+   * after a request without keep-alive; the caller took it over (upgrade, CONNECT).
    */
   export type CloseReason =
-    | 'expired' | 'ttl' | 'hint' | 'maxRequests' | 'peerFin' | 'peerReset' | 'unsolicited' | 'evicted' | 'error'
-    | 'finished' | 'destroyed' | 'detached'
-
-  /** Why a request may be sent again: the kernel had taken no byte of it, or sending it twice changes nothing. */
-  export type ReplayEvidence = 'notWritten' | 'idempotent'
+    | 'expired' | 'ttl' | 'hint' | 'maxRequests' | 'peerFin' | 'peerReset' | 'unsolicited' | 'evicted'
+    | 'distrusted' | 'error' | 'finished' | 'destroyed' | 'detached'
 
   /**
-   * Why a request that died on a reused connection was not sent again: `retry: false`; it had been sent again before; it
-   * was written and is not idempotent; it outgrew the replay buffer.
+   * Where the bytes of a failed request went: the kernel took none of them; the server had closed, and its kernel has
+   * acknowledged none; its kernel has some of them; nobody can tell (a reset that may have overtaken an acknowledgement,
+   * or a system other than Linux).
    */
-  export type ReplayRefusal = 'off' | 'alreadyReplayed' | 'notIdempotent' | 'capped'
+  export type ReplayEvidence = 'notWritten' | 'peerClosedFirst' | 'acknowledged' | 'unknown'
+
+  /**
+   * Why a failed request was not sent again: `retry: false`; its answer had begun; its connection was fresh; it had been
+   * sent again as often as the policy says; it is not idempotent and `nonIdempotent` is `'never'`; it is not idempotent,
+   * and the server's kernel has bytes of it, or may have; it outgrew the replay buffer; the origin's budget is empty.
+   */
+  export type ReplayRefusal =
+    | 'off' | 'answered' | 'freshConnection' | 'spent' | 'notIdempotent' | 'acknowledged' | 'unknown' | 'capped'
+    | 'budget'
 
   /** A distribution. `p50` and `p99` are upper bounds, exact within a factor of 2. */
   export interface Histogram {
@@ -475,14 +558,21 @@ declare namespace HttpAgent {
     queueTimeouts: number
     /** Connections ended, by reason; reasons that have not come up are left out. */
     closed: Partial<Record<CloseReason, number>>
-    /** Requests sent again, by what allowed it; likewise. */
+    /** Requests sent again at once, by where their bytes had gone; likewise. */
     replays: Partial<Record<ReplayEvidence, number>>
-    /** Requests that died on a reused connection and were not sent again, by reason; likewise. */
+    /** Further attempts after a wait. */
+    retries: number
+    /** Requests that failed before an answer and were not sent again, by reason; likewise. */
     refused: Partial<Record<ReplayRefusal, number>>
   }
 
   /** One origin's share of `stats()`. */
   export interface OriginStats extends StatsNumbers {
+    /**
+     * What the origin has taught: the idle time that is kept below what it closes at, in milliseconds, and the requests
+     * after which it closes.
+     */
+    learned: { idleTimeout: number | undefined, maxRequests: number | undefined }
     /** How long requests waited for a connection. Unit: milliseconds. */
     queueWait: Histogram
     /** How long opening took, name lookup by the engine included. Unit: milliseconds. */

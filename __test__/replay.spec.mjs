@@ -108,7 +108,7 @@ for (const way of Object.keys(WAYS)) {
       assert.deepEqual(server.executed, ['GET 0 on 1', 'GET 0 on 1', 'GET 0 on 2'])
       const reason = way === 'fin' ? 'peerFin' : 'peerReset'
       assertStats(await settled(agent, { idle: 1 }),
-        { opened: 2, replays: { idempotent: 1 }, refused: {}, closed: { [reason]: 1 } })
+        { opened: 2, replays: 1, refused: {}, closed: { [reason]: 1 } })
     })
 
   within(`post_whose_reused_connection_ends_by_${way}_before_the_answer_fails_once_with_econnreset`,
@@ -121,7 +121,7 @@ for (const way of Object.keys(WAYS)) {
       assert.deepEqual(server.executed, ['GET 0 on 1', 'POST 2 on 1'])
       const reason = way === 'fin' ? 'peerFin' : 'peerReset'
       assertStats(await settled(agent),
-        { opened: 1, replays: {}, refused: { notIdempotent: 1 }, closed: { [reason]: 1 } })
+        { opened: 1, replays: {}, refused: 1, closed: { [reason]: 1 } })
     })
 
   for (const [part, text] of Object.entries({
@@ -180,7 +180,7 @@ within('server_that_resets_every_request_gets_one_replay_and_no_more', breaking(
   assert.deepEqual([errors, req.retryCount], [['ECONNRESET'], 1])
   assert.deepEqual(server.executed, ['GET 0 on 1', 'GET 0 on 1', 'GET 0 on 2'])
   assertStats(await settled(agent),
-    { opened: 2, replays: { idempotent: 1 }, refused: { alreadyReplayed: 1 }, closed: { peerReset: 2 } })
+    { opened: 2, replays: 1, refused: { spent: 1 }, closed: { peerReset: 2 } })
 })
 
 within('request_of_which_nothing_has_left_goes_out_on_a_fresh_connection_whatever_its_method', plain, async ({ server, agent }) => {

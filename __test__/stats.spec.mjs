@@ -18,7 +18,7 @@ const within = isHoldfast ? withAny : (claim) => test(claim, { skip: 'Node\'s ag
 
 const LONG = 60_000
 const NUMBERS = ['connecting', 'idle', 'leased', 'closing', 'waiting', 'opened', 'requests', 'reused', 'connectErrors',
-  'queueFull', 'queueTimeouts']
+  'retries', 'queueFull', 'queueTimeouts']
 const BY_WORD = ['closed', 'replays', 'refused']
 const HISTOGRAMS = ['queueWait', 'connect', 'idleAge', 'requestsPerConnection']
 const KINDS = ['connect', 'reuse', 'replay', 'close']
@@ -43,7 +43,7 @@ within('stats_in_total_are_the_sums_over_the_origins', plain, async ({ server, a
       assert.equal(total[name], Object.values(origins).reduce((sum, view) => sum + view[name], 0), name)
     }
     for (const view of Object.values(origins)) {
-      assert.deepEqual(Object.keys(view).sort(), [...NUMBERS, ...BY_WORD, ...HISTOGRAMS].sort())
+      assert.deepEqual(Object.keys(view).sort(), [...NUMBERS, ...BY_WORD, ...HISTOGRAMS, 'learned'].sort())
     }
     assertStats(total, { opened: 3, requests: 4, reused: 1, idle: 2, connectErrors: 1, closed: { error: 1 } })
   } finally {

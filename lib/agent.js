@@ -13,6 +13,7 @@ const { countingAgent } = require('./agentkeepalive.js')
 const { checkout, release } = require('../native.js')
 const { addTo, removeFrom } = require('./maps.js')
 const { merge, Origins } = require('./origins.js')
+const { parseRetry } = require('./retry.js')
 
 // Compared at each use: programs replace it on the prototype, or bring their own in a subclass.
 const nodeCreateConnection = http.Agent.prototype.createConnection
@@ -30,6 +31,9 @@ const keepAliveOf = (res) => {
   }
   return value
 }
+
+const isIdempotent = (req, retry) => retry.methods.has(req.method) ||
+  req.hasHeader('idempotency-key') || req.hasHeader('x-idempotency-key')
 
 /** Numbers from here on are waiters' (src/node/environment.rs). */
 const WAITERS = 2 ** 32
@@ -104,13 +108,15 @@ const pooledAgent = (Base) => class extends countingAgent(Base) {
     req.retryCount = 0
     if (this.#closing) return req.onSocket(null, agentClosed())
     const origin = this.#origins.of(options)
+    const retry = options.retry === undefined ? this.#retry : parseRetry(options.retry, this.#retry)
     this.#syncLimits()
     this.sockets[origin.name] ??= []
-    const answer = checkout(this.#environment.number, this.#number, origin.number, this.#isIdempotent(req))
+    const answer = checkout(this.#environment.number, this.#number, origin.number, isIdempotent(req, retry))
+    if (retry !== this.#retry && answer < WAITERS) this.#native.setPolicy(answer < 0 ? -1 - answer : answer, retry.native)
     if (answer < 0) this.#open(req, this.#merged(options), -1 - answer, origin, this.#answer(req))
     else if (answer < WAITERS) this.#reuse(req, this.#environment.places[answer])
     else if (answer === Infinity) req.onSocket(null, queueFull(this.options.queueLimit))
-    else this.#wait(req, this.#merged(options), answer, origin)
+    else this.#wait(req, this.#merged(options), answer, origin, retry)
   }
 
   createSocket (req, options, done) {
@@ -196,10 +202,10 @@ const pooledAgent = (Base) => class extends countingAgent(Base) {
     if (timeout && socket.timeout !== timeout) socket.setTimeout(timeout)
   }
 
-  #wait (req, options, waiter, origin) {
+  #wait (req, options, waiter, origin, retry) {
     addTo(this.requests, origin.name, req)
     const resource = new AsyncResource('QueuedRequest')
-    this.#waiters.set(waiter, { req, options, origin, resource, since: performance.now() })
+    this.#waiters.set(waiter, { req, options, origin, retry, resource, since: performance.now() })
   }
 
   /** Takes a waiter out of the queue, and calls `work` in its request's context. */
@@ -208,7 +214,9 @@ const pooledAgent = (Base) => class extends countingAgent(Base) {
     this.#waiters.delete(waiter)
     removeFrom(this.requests, waiting.origin.name, waiting.req)
     if (number !== undefined) {
-      this.#native.begin(number, this.#isIdempotent(waiting.req), performance.now() - waiting.since)
+      const { req, retry, since } = waiting
+      this.#native.begin(number, isIdempotent(req, retry), performance.now() - since)
+      if (retry !== this.#retry) this.#native.setPolicy(number, retry.native)
     }
     waiting.resource.runInAsyncScope(work, this, waiting)
   }
@@ -415,11 +423,6 @@ const pooledAgent = (Base) => class extends countingAgent(Base) {
 
   #merged (options) {
     return merge(options, this.options)
-  }
-
-  #isIdempotent (req) {
-    return this.#retry.methods.has(req.method) ||
-      req.hasHeader('idempotency-key') || req.hasHeader('x-idempotency-key')
   }
 
   #readLimits () {

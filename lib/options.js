@@ -1,9 +1,8 @@
 'use strict'
 // The options of an agent: checked, with defaults, in a new object. The caller's is never changed.
-const { invalidType, invalidValue, outOfRange } = require('./errors.js')
-
-const MAX_MS = 2 ** 31 - 1
-const IDEMPOTENT = ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE', 'QUERY']
+const { invalidType, invalidValue } = require('./errors.js')
+const { milliseconds, numeric } = require('./numbers.js')
+const { parseRetry } = require('./retry.js')
 
 const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 const DURATION = /^\s*(\d+(?:\.\d+)?)\s*(?:(ms|msecs?|milliseconds?)|(s|secs?|seconds?)|(m|mins?|minutes?)|(h|hrs?|hours?)|(d|days?))?\s*$/i
@@ -16,16 +15,6 @@ const fromWords = (name, text) => {
   return Number(amount) * unit
 }
 
-const between = (min, max) => max === Infinity ? `>= ${min}` : `>= ${min} && <= ${max}`
-
-const numeric = (min, max, isWhole = false) => (name, value) => {
-  if (typeof value !== 'number') throw invalidType(`options.${name}`, 'of type number', value)
-  if (!(value >= min && value <= max)) throw outOfRange(`options.${name}`, between(min, max), value)
-  if (isWhole && !Number.isInteger(value)) throw outOfRange(`options.${name}`, 'an integer', value)
-  return value
-}
-
-const milliseconds = numeric(0, MAX_MS)
 const duration = (name, value) => {
   if (typeof value !== 'number' && typeof value !== 'string') {
     throw invalidType(`options.${name}`, 'a number of milliseconds or a duration like \'30s\'', value)
@@ -67,24 +56,12 @@ const ALIASES = { keepAliveTimeout: 'freeSocketTimeout', freeSocketKeepAliveTime
 
 const PROXY = /^https?_proxy$/i
 
-const DEFAULTS = { keepAlive: true, freeSocketTimeout: 4000, ttlJitter: 0.1, agentKeepAliveTimeoutBuffer: 1000 }
-
-const parseRetry = (given) => {
-  if (given === false) return { enabled: false, methods: new Set(), maxBodyBytes: 0 }
-  given ??= undefined
-  if (given !== undefined && given !== true && (typeof given !== 'object' || given === null || Array.isArray(given))) {
-    throw invalidType('options.retry', 'false or an object', given)
-  }
-  const { methods = IDEMPOTENT, maxBodyBytes = 65_536, ...rest } = given === true || given === undefined ? {} : given
-  if (!Array.isArray(methods)) throw invalidType('options.retry.methods', 'an instance of Array', methods)
-  for (const method of methods) {
-    if (typeof method !== 'string') throw invalidType('options.retry.methods', 'an array of strings', method)
-  }
-  numeric(0, 2 ** 32 - 1, true)('retry.maxBodyBytes', maxBodyBytes)
-  for (const name of Object.keys(rest)) {
-    if (rest[name] !== undefined) throw invalidValue(`options.retry.${name}`, 'is not supported', rest[name])
-  }
-  return { enabled: true, methods: new Set(methods.map((method) => method.toUpperCase())), maxBodyBytes }
+const DEFAULTS = {
+  keepAlive: true,
+  freeSocketTimeout: 4000,
+  ttlJitter: 0.1,
+  agentKeepAliveTimeoutBuffer: 1000,
+  learnIdleTimeout: true
 }
 
 /** `{ options, retry }`: what `agent.options` begins as, and the parsed policy. */
@@ -110,8 +87,8 @@ const parseOptions = (given) => {
 }
 
 /** Those that the engine asks; `agent.options` stays live for them too. */
-const LIVE = ['freeSocketTimeout', 'socketActiveTTL', 'ttlJitter', 'agentKeepAliveTimeoutBuffer', 'maxRequestsPerSocket',
-  'connectTimeout', 'queueLimit', 'queueTimeout', 'tcpUserTimeout', 'keepAliveInterval', 'keepAliveCount']
+const LIVE = ['freeSocketTimeout', 'socketActiveTTL', 'ttlJitter', 'agentKeepAliveTimeoutBuffer', 'learnIdleTimeout',
+  'maxRequestsPerSocket', 'connectTimeout', 'queueLimit', 'queueTimeout', 'tcpUserTimeout', 'keepAliveInterval', 'keepAliveCount']
 
 /** Checks later assignments to `options` as the constructor does, and tells. */
 const watchOptions = (options, changed) => {
@@ -144,8 +121,8 @@ const toNative = (options, retry, limits) => {
     tcpUserTimeout: time(options.tcpUserTimeout),
     keepAliveInterval: time(options.keepAliveInterval),
     keepAliveCount: options.keepAliveCount,
-    retry: retry.enabled,
-    maxReplayBytes: retry.maxBodyBytes
+    learns: options.learnIdleTimeout,
+    retry: retry.native
   }
 }
 

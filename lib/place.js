@@ -3,11 +3,12 @@
 const process = require('node:process')
 const { systemError } = require('./errors.js')
 const { errno: { ECONNRESET } } = require('node:os').constants
+const { errorMonitor } = require('node:events')
 const { report } = require('./diagnostics.js')
 
 // In the order of src/engine/pool/reason.rs.
-const REASONS = ['expired', 'ttl', 'hint', 'maxRequests', 'peerFin', 'peerReset', 'unsolicited', 'evicted', 'error',
-  'finished', 'destroyed', 'detached']
+const REASONS = ['expired', 'ttl', 'hint', 'maxRequests', 'peerFin', 'peerReset', 'unsolicited', 'evicted', 'distrusted',
+  'error', 'finished', 'destroyed', 'detached']
 
 // From Node 22 on (22.23), whatever comes to an idle socket closes it without a word but 'close'.
 const IDLE_ENDS_ARE_TOLD = Number(process.versions.node.split('.')[0]) < 22
@@ -84,8 +85,22 @@ class Place {
     report(this, 'replay', REASONS[reason])
   }
 
+  /** The exchange has failed for good: its error, whoever makes it, gets the facts. */
+  explain () {
+    const req = this.socket._httpMessage
+    const failure = req && this.native.facts(this.number)?.failure
+    if (!failure) return
+    const { reused, idle, requests, evidence, attempts, refusal } = failure
+    const facts = { reused, requestsOnSocket: requests, evidence, attempts, replayRefused: refusal }
+    if (idle !== null && idle !== undefined) facts.idleMs = Math.round(idle)
+    const add = (error) => { Object.assign(error, facts) }
+    req.once(errorMonitor, add)
+    req.res?.once(errorMonitor, add)
+  }
+
   /** It could not be opened, or not in time. */
   connectFailed () {
+    this.explain()
     this.socket._connectFailed()
   }
 

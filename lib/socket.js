@@ -135,6 +135,7 @@ class Socket extends net.Socket {
 
   _ended () {
     if (this.destroyed) return
+    if (this._httpMessage && !this._httpMessage.res?.complete) this._place.explain()
     this.#run(() => {
       this.push(null)
       this.read(0)
@@ -142,6 +143,7 @@ class Socket extends net.Socket {
   }
 
   _failed (syscall, errno) {
+    this._place.explain()
     this.#run(this.destroy, systemError(syscall, errno))
   }
 
@@ -154,6 +156,7 @@ class Socket extends net.Socket {
   _writeFailed (errno) {
     if (this.destroyed) return
     const error = systemError('write', errno)
+    this._place.explain()
     if (this.#afterWrite) this.#settleWrite(error)
     else this.#run(this.destroy, error)
   }
@@ -198,7 +201,10 @@ class Socket extends net.Socket {
     this._unrefTimer()
     const answer = isMany ? this.#writeMany(data) : this.#writeOne(data, encoding, false)
     if (answer === TAKEN) return done()
-    if (answer < 0) return done(systemError('write', -answer))
+    if (answer < 0) {
+      this._place.explain()
+      return done(systemError('write', -answer))
+    }
     this.#afterWrite = done
     this.#unsentBefore = this.#unsent
   }

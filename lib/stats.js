@@ -2,7 +2,7 @@
 // `agent.stats()`: the engine's numbers by origin, and their sums.
 
 const NUMBERS = ['connecting', 'idle', 'leased', 'closing', 'waiting', 'opened', 'requests', 'reused', 'connectErrors',
-  'queueFull', 'queueTimeouts']
+  'retries', 'queueFull', 'queueTimeouts']
 const BY_WORD = ['closed', 'replays', 'refused']
 const HISTOGRAMS = ['queueWait', 'connect', 'idleAge', 'requestsPerConnection']
 
@@ -15,7 +15,7 @@ const collect = (native, forgotten = []) => {
   const total = { ...Object.fromEntries(NUMBERS.map((name) => [name, 0])), ...Object.fromEntries(BY_WORD.map((name) => [name, {}])) }
   const origins = {}
   for (const stats of native) {
-    const view = origins[stats.name] = {}
+    const view = origins[stats.name] = { learned: { idleTimeout: stats.learnedIdleTimeout, maxRequests: stats.learnedMaxRequests } }
     for (const name of [...NUMBERS, ...BY_WORD, ...HISTOGRAMS]) view[name] = stats[name]
   }
   for (const stats of [...native, ...forgotten]) {

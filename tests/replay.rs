@@ -5,7 +5,9 @@ mod support;
 
 use holdfast::engine::environment::{AgentOptions, Event, Wrote};
 use holdfast::engine::pool::{CloseReason, ConnectionId};
-use holdfast::engine::retry::{Policy, Refusal};
+use holdfast::engine::retry::{Evidence, Policy, Refusal};
+use std::sync::Arc;
+
 use support::driver::{Driver, options};
 use support::server::{FaultServer, Seen};
 use support::{GET, post};
@@ -14,7 +16,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// A connection that has served once and is leased again.
 fn reused(retry: Policy, idempotent: bool, server: &FaultServer) -> (Driver, ConnectionId) {
-    let mut driver = Driver::new(AgentOptions { retry, ..options() });
+    let mut driver = Driver::new(AgentOptions { retry: Arc::new(retry), ..options() });
     let id = driver.open(server);
     driver.exchange(id, OK);
     driver.release(id);
@@ -24,6 +26,10 @@ fn reused(retry: Policy, idempotent: bool, server: &FaultServer) -> (Driver, Con
 
 fn refused(driver: &Driver, refusal: Refusal) -> u64 {
     driver.tally().refused.get(refusal as usize).copied().unwrap_or_default()
+}
+
+fn replayed(driver: &Driver, evidence: Evidence) -> u64 {
+    driver.tally().replays.get(evidence as usize).copied().unwrap_or_default()
 }
 
 fn until_dead(driver: &mut Driver, id: ConnectionId) {
@@ -48,7 +54,7 @@ fn idempotent_request_on_a_dead_reused_connection_is_served_by_a_fresh_one() {
         driver.exchange(id, OK);
         assert!(driver.events.contains(&Event::Replaying { id, reason }), "{fixture}: {:?}", driver.events);
         assert_eq!((server.heads(), replays(&driver)), (vec![2, 1], 1), "{fixture}");
-        assert_eq!((driver.counts(), driver.tally().replays_idempotent), ([0, 0, 1, 0], 1), "{fixture}");
+        assert_eq!((driver.counts(), driver.tally().replays.iter().sum()), ([0, 0, 1, 0], 1u64), "{fixture}");
         assert_eq!(driver.closed(reason), 1, "{fixture}");
     }
 }
@@ -104,7 +110,7 @@ fn request_of_which_nothing_had_left_goes_out_on_a_fresh_connection_even_if_not_
     assert!(driver.events.contains(&Event::Written { id }));
     assert!(driver.events.contains(&Event::Swapped { id }));
     let tally = driver.tally();
-    assert_eq!((tally.replays_not_written, tally.replays_idempotent, server.heads()), (0, 0, vec![1, 1]));
+    assert_eq!((tally.replays, server.heads()), ([0; 4], vec![1, 1]));
 }
 
 #[test]
@@ -116,7 +122,7 @@ fn request_that_had_not_left_when_its_connection_died_goes_out_on_a_fresh_one_ev
     driver.write(id, GET);
     driver.until_received(id, OK);
     assert!(driver.events.contains(&Event::Swapped { id }));
-    assert_eq!((driver.tally().replays_not_written, server.heads()), (0, vec![1, 1]));
+    assert_eq!((replayed(&driver, Evidence::NotWritten), server.heads()), (0, vec![1, 1]));
 }
 
 #[test]
@@ -130,7 +136,7 @@ fn bytes_that_come_before_the_request_left_are_not_its_answer() {
         driver.until_told(Event::Replaying { id, reason });
         assert_eq!(driver.write(id, GET), Wrote::Pending, "{fixture}");
         driver.until_received(id, OK);
-        assert_eq!(driver.tally().replays_not_written, 1, "{fixture}");
+        assert_eq!(replayed(&driver, Evidence::NotWritten), 1, "{fixture}");
     }
 }
 
@@ -145,7 +151,7 @@ fn gathered_request_whose_connection_died_meanwhile_goes_out_on_a_fresh_one() {
     driver.environment.scatter();
     driver.until_received(id, OK);
     assert!(driver.events.contains(&Event::Swapped { id }));
-    assert_eq!((driver.tally().replays_not_written, server.heads()), (0, vec![1, 1]));
+    assert_eq!((replayed(&driver, Evidence::NotWritten), server.heads()), (0, vec![1, 1]));
 }
 
 #[test]
@@ -189,7 +195,9 @@ fn request_that_was_written_and_is_not_idempotent_is_not_replayed() {
         let (mut driver, id) = reused(Policy::default(), false, &server);
         driver.write(id, GET);
         until_dead(&mut driver, id);
-        assert_eq!((replays(&driver), refused(&driver, Refusal::NotIdempotent)), (0, 1), "{fixture}");
+        // A reset may come before the acknowledgement of what the server has read.
+        let known = refused(&driver, Refusal::Acknowledged) + refused(&driver, Refusal::Unknown);
+        assert_eq!((replays(&driver), known), (0, 1), "{fixture}");
         assert_eq!((driver.counts(), server.heads()), ([0, 0, 1, 0], vec![2]), "{fixture}");
         driver.close(id, CloseReason::Error);
         assert_eq!(driver.closed(reason), 1, "closed for what it died of: {fixture}");
@@ -221,7 +229,7 @@ fn request_is_not_replayed_twice() {
     let (mut driver, id) = reused(Policy::default(), true, &server);
     driver.write(id, GET);
     driver.until_told(Event::End { id });
-    assert_eq!((replays(&driver), refused(&driver, Refusal::AlreadyReplayed)), (1, 1));
+    assert_eq!((replays(&driver), refused(&driver, Refusal::Spent)), (1, 1));
     assert_eq!((driver.counts(), server.heads()), ([0, 0, 1, 0], vec![2, 1]));
 }
 
@@ -232,7 +240,7 @@ fn request_on_a_fresh_connection_is_not_replayed() {
     let id = driver.open(&server);
     driver.write(id, GET);
     driver.until_told(Event::End { id });
-    assert_eq!((replays(&driver), server.heads(), driver.tally().refused), (0, vec![1], [0; 6]));
+    assert_eq!((replays(&driver), server.heads(), driver.tally().refused), (0, vec![1], [0; 9]));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the engine asks of the loop that drives it: to be told of readiness, deadlines and wake-ups.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use socket2::Socket;
 
@@ -63,6 +63,11 @@ pub trait Reactor {
 
     /// Whether answers that are still to come through the doorbell keep the loop alive.
     fn hold_doorbell(&mut self, alive: bool);
+
+    /// The time of day, which goes on while the machine sleeps.
+    fn wall_clock(&self) -> SystemTime {
+        SystemTime::now()
+    }
 
     /// Moves the readiness seen since the last call to the end of `into`, in the order seen.
     fn take_ready(&mut self, into: &mut Vec<Ready>);

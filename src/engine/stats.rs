@@ -64,11 +64,11 @@ pub struct Tally {
     pub connect_errors: u64,
     /// Connections closed, by the number of the reason.
     pub closed: [u64; CloseReason::ALL.len()],
-    /// Replays of requests of which the kernel had taken nothing.
-    pub replays_not_written: u64,
-    /// Replays of idempotent requests.
-    pub replays_idempotent: u64,
-    /// Requests that died on a reused connection and were not sent again, by the number of the refusal.
+    /// Requests sent again at once, by the number of the evidence.
+    pub replays: [u64; Evidence::ALL.len()],
+    /// Attempts after a wait.
+    pub retries: u64,
+    /// Requests that failed and were not sent again, by the number of the refusal.
     pub refused: [u64; Refusal::ALL.len()],
     /// Checkouts that gave up waiting.
     pub queue_timeouts: u64,
@@ -93,16 +93,17 @@ impl Tally {
         self.requests_per_connection.record(u64::from(requests));
     }
 
-    /// Counts a decision on a dead connection's request.
-    pub fn decided(&mut self, decision: Result<Evidence, Refusal>) {
-        match decision {
-            Ok(Evidence::NotWritten) => self.replays_not_written += 1,
-            Ok(Evidence::Idempotent) => self.replays_idempotent += 1,
-            Err(refusal) => {
-                if let Some(count) = self.refused.get_mut(refusal as usize) {
-                    *count += 1;
-                }
-            }
+    /// Counts a request sent again at once.
+    pub fn replayed(&mut self, evidence: Evidence) {
+        if let Some(count) = self.replays.get_mut(evidence as usize) {
+            *count += 1;
+        }
+    }
+
+    /// Counts a request that failed for good.
+    pub fn refused(&mut self, refusal: Refusal) {
+        if let Some(count) = self.refused.get_mut(refusal as usize) {
+            *count += 1;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The class that `lib/` talks to: one instance for each JavaScript environment. It translates, and decides nothing.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use napi::Env;
@@ -11,7 +12,7 @@ use socket2::SockAddr;
 use super::bridge::{Bridge, Engine};
 use super::events::EventTable;
 use super::js::{self, Callback, Lent};
-use super::options::{NativeAgentOptions, NativeLimits, NativeTarget, duration};
+use super::options::{NativeAgentOptions, NativeLimits, NativePolicy, NativeTarget, duration};
 use super::stats::{NativeFacts, NativeOriginStats};
 use crate::engine::connect::Failure;
 use crate::engine::environment::{AgentId, Detached, Trouble};
@@ -217,6 +218,12 @@ impl NativeEnvironment {
     #[napi]
     pub fn begin(&self, id: u32, idempotent: bool, waited: f64) -> Result<()> {
         self.with(|engine| engine.begin(ConnectionId(id), idempotent, duration(waited)))
+    }
+
+    /// A policy for the one request that has just got a connection.
+    #[napi]
+    pub fn set_policy(&self, id: u32, policy: NativePolicy) -> Result<()> {
+        self.with(|engine| engine.set_policy(ConnectionId(id), Arc::new(policy.into())))
     }
 
     /// Takes a waiter out of the queue.

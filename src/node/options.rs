@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use napi_derive::napi;
@@ -10,7 +11,7 @@ use crate::engine::connect::{Family, Order, Place, Target};
 use crate::engine::environment::AgentOptions;
 use crate::engine::lifetime;
 use crate::engine::pool;
-use crate::engine::retry::Policy;
+use crate::engine::retry::{Backoff, NonIdempotent, Policy, Share};
 use crate::engine::transport::Knobs;
 
 /// Numbers of an agent; `Infinity` is no limit.
@@ -55,10 +56,34 @@ pub struct NativeAgentOptions {
     pub keep_alive_interval: Option<f64>,
     /// Lost keep-alive probes that give a connection up.
     pub keep_alive_count: Option<u32>,
-    /// Replay at all.
-    pub retry: bool,
-    /// Most bytes kept for a replay.
-    pub max_replay_bytes: f64,
+    /// Whether what origins teach shortens idle times.
+    pub learns: bool,
+    /// What is sent again.
+    pub retry: NativePolicy,
+}
+
+/// What is sent again; times in milliseconds.
+#[napi(object)]
+#[derive(Clone, Debug)]
+pub struct NativePolicy {
+    /// Anything at all.
+    pub enabled: bool,
+    /// Most bytes kept of a request.
+    pub max_bytes: f64,
+    /// `evidence`, `never` or `always`.
+    pub non_idempotent: String,
+    /// Further attempts.
+    pub attempts: u32,
+    /// The first step of the wait before one.
+    pub backoff_base: f64,
+    /// The longest.
+    pub backoff_max: f64,
+    /// Of an origin's requests, what may be sent again.
+    pub ratio: f64,
+    /// On top of that.
+    pub min_per_second: f64,
+    /// What `attempts` are for.
+    pub errnos: Vec<i32>,
 }
 
 /// Where to connect to.
@@ -121,8 +146,9 @@ impl From<NativeAgentOptions> for AgentOptions {
                 ttl_jitter: options.ttl_jitter,
                 hint_buffer: duration(options.hint_buffer),
                 max_requests: options.max_requests.map(|max| u32::try_from(count(max)).unwrap_or(u32::MAX)),
+                learns: options.learns,
             },
-            retry: Policy { enabled: options.retry, max_bytes: count(options.max_replay_bytes) },
+            retry: Arc::new(options.retry.into()),
             knobs: Knobs {
                 user_timeout: options.tcp_user_timeout.map(duration),
                 keep_alive_interval: options.keep_alive_interval.map(duration),
@@ -130,6 +156,24 @@ impl From<NativeAgentOptions> for AgentOptions {
             },
             connect_timeout: options.connect_timeout.map(duration),
             queue_timeout: options.queue_timeout.map(duration),
+        }
+    }
+}
+
+impl From<NativePolicy> for Policy {
+    fn from(policy: NativePolicy) -> Self {
+        Self {
+            enabled: policy.enabled,
+            max_bytes: count(policy.max_bytes),
+            non_idempotent: match policy.non_idempotent.as_str() {
+                "never" => NonIdempotent::Never,
+                "always" => NonIdempotent::Always,
+                _ => NonIdempotent::Evidence,
+            },
+            attempts: policy.attempts,
+            backoff: Backoff { base: duration(policy.backoff_base), max: duration(policy.backoff_max) },
+            share: Share { ratio: policy.ratio, min_per_second: policy.min_per_second },
+            errnos: policy.errnos,
         }
     }
 }

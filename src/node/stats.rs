@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use napi_derive::napi;
 
-use crate::engine::environment::{Facts, OriginStats};
+use crate::engine::environment::{Facts, Failure, OriginStats};
 use crate::engine::pool::CloseReason;
-use crate::engine::retry::Refusal;
+use crate::engine::retry::{Evidence, Refusal};
 use crate::engine::stats::Histogram;
 
 /// One origin's numbers.
@@ -39,12 +39,18 @@ pub struct NativeOriginStats {
     pub reused: f64,
     /// Replays, by evidence.
     pub replays: HashMap<String, f64>,
-    /// Replays refused, by reason.
+    /// Attempts after a wait.
+    pub retries: f64,
+    /// Failures that were not answered by sending again, by reason.
     pub refused: HashMap<String, f64>,
     /// Checkouts that found the queue full.
     pub queue_full: f64,
     /// Checkouts that waited for too long.
     pub queue_timeouts: f64,
+    /// Milliseconds of idleness after which the origin closes connections, as far as it has taught.
+    pub learned_idle_timeout: Option<f64>,
+    /// Exchanges after which it does.
+    pub learned_max_requests: Option<u32>,
     /// Milliseconds that checkouts waited.
     pub queue_wait: NativeHistogram,
     /// Milliseconds that opening took.
@@ -93,11 +99,35 @@ pub struct NativeFacts {
     pub reason: Option<String>,
     /// Whether it is TCP.
     pub is_tcp: bool,
+    /// Why its request failed for good.
+    pub failure: Option<NativeFault>,
+}
+
+/// What is known of a request that failed for good.
+#[napi(object)]
+#[derive(Debug)]
+pub struct NativeFault {
+    /// Its connection had served before.
+    pub reused: bool,
+    /// Milliseconds that it had been idle.
+    pub idle: Option<f64>,
+    /// Exchanges that it had finished.
+    pub requests: u32,
+    /// Where the request's bytes went.
+    pub evidence: String,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// Why it was not sent again.
+    pub refusal: String,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "JavaScript has no other number")]
 fn number(count: u64) -> f64 {
     count as f64
+}
+
+fn milliseconds(duration: std::time::Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
 }
 
 fn histogram(histogram: &Histogram, unit: f64) -> NativeHistogram {
@@ -114,11 +144,11 @@ fn histogram(histogram: &Histogram, unit: f64) -> NativeHistogram {
 impl From<OriginStats<'_>> for NativeOriginStats {
     fn from(stats: OriginStats<'_>) -> Self {
         const MICROSECONDS: f64 = 1000.0;
-        let OriginStats { name, counts, waiting, tally } = stats;
+        let OriginStats { name, counts, waiting, tally, learned } = stats;
         let nonzero = |(word, count): (&str, u64)| (count > 0).then(|| (word.to_owned(), number(count)));
         let closed = CloseReason::ALL.iter().map(|reason| reason.word()).zip(tally.closed);
         let refused = Refusal::ALL.iter().map(|refusal| refusal.word()).zip(tally.refused);
-        let replays = [("notWritten", tally.replays_not_written), ("idempotent", tally.replays_idempotent)];
+        let replays = Evidence::ALL.iter().map(|evidence| evidence.word()).zip(tally.replays);
         Self {
             name: name.to_owned(),
             connecting: number(counts.connecting as u64),
@@ -132,10 +162,13 @@ impl From<OriginStats<'_>> for NativeOriginStats {
             connect_errors: number(tally.connect_errors),
             requests: number(tally.requests),
             reused: number(tally.reused),
-            replays: replays.into_iter().filter_map(nonzero).collect(),
+            replays: replays.filter_map(nonzero).collect(),
+            retries: number(tally.retries),
             refused: refused.filter_map(nonzero).collect(),
             queue_full: number(tally.queue_full),
             queue_timeouts: number(tally.queue_timeouts),
+            learned_idle_timeout: learned.0.map(milliseconds),
+            learned_max_requests: learned.1,
             queue_wait: histogram(&tally.queue_wait, MICROSECONDS),
             connect: histogram(&tally.connect, MICROSECONDS),
             idle_age: histogram(&tally.idle_age, MICROSECONDS),
@@ -146,7 +179,6 @@ impl From<OriginStats<'_>> for NativeOriginStats {
 
 impl From<Facts> for NativeFacts {
     fn from(facts: Facts) -> Self {
-        let milliseconds = |duration: std::time::Duration| duration.as_secs_f64() * 1000.0;
         Self {
             bytes_read: number(facts.bytes_read),
             bytes_written: number(facts.bytes_written),
@@ -157,6 +189,20 @@ impl From<Facts> for NativeFacts {
             idle: facts.idle.map(milliseconds),
             reason: facts.reason.map(|reason| reason.word().to_owned()),
             is_tcp: facts.is_tcp,
+            failure: facts.failure.map(NativeFault::from),
+        }
+    }
+}
+
+impl From<Failure> for NativeFault {
+    fn from(failure: Failure) -> Self {
+        Self {
+            reused: failure.reused,
+            idle: failure.idle.map(milliseconds),
+            requests: failure.requests,
+            evidence: failure.evidence.word().to_owned(),
+            attempts: failure.attempts,
+            refusal: failure.refusal.word().to_owned(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast::engine::connect::{Family, Order, Place, Target};
@@ -28,8 +29,9 @@ pub(crate) fn options() -> AgentOptions {
             ttl_jitter: 0.0,
             hint_buffer: Duration::from_secs(1),
             max_requests: None,
+            learns: false,
         },
-        retry: retry::Policy::default(),
+        retry: Arc::new(retry::Policy::default()),
         knobs: Knobs::default(),
         connect_timeout: None,
         queue_timeout: None,

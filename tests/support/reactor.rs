@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use holdfast::engine::doorbell::Bell;
 use holdfast::engine::pool::ConnectionId;
@@ -23,6 +23,8 @@ pub(crate) struct PollReactor {
     gone: Vec<ConnectionId>,
     deadline: Option<Instant>,
     holds_doorbell: bool,
+    /// How long the machine has slept.
+    pub(crate) slept: Duration,
 }
 
 #[derive(Debug)]
@@ -53,6 +55,7 @@ impl PollReactor {
             gone: Vec::new(),
             deadline: None,
             holds_doorbell: false,
+            slept: Duration::ZERO,
         }
     }
 
@@ -118,6 +121,10 @@ impl PollReactor {
 
 impl Reactor for PollReactor {
     type Watch = ConnectionId;
+
+    fn wall_clock(&self) -> SystemTime {
+        SystemTime::now() + self.slept
+    }
 
     fn watch(&mut self, socket: &Socket, id: ConnectionId) -> io::Result<ConnectionId> {
         let watched = Watched { socket: socket.try_clone()?, is_polled: false, is_held: true };

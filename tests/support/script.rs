@@ -21,8 +21,16 @@ pub(crate) enum Step {
     AwaitClose,
 }
 
-/// The script of each connection, in the order in which they are accepted.
-pub(crate) fn load(name: &str) -> Vec<Vec<Step>> {
+/// What a server does.
+pub(crate) struct Script {
+    /// On each connection, in the order in which they are accepted.
+    pub(crate) connections: Vec<Vec<Step>>,
+    /// Of the kernel's, for each.
+    pub(crate) receive_buffer: Option<usize>,
+}
+
+/// Reads the fixture of that name.
+pub(crate) fn load(name: &str) -> Script {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/faults").join(name).with_extension("json");
     let text = fs::read_to_string(&path).unwrap_or_else(|error| format!("{}: {error}", path.display()));
     let fixture: Value = serde_json::from_str(&text).expect(&text);
@@ -30,7 +38,8 @@ pub(crate) fn load(name: &str) -> Vec<Vec<Step>> {
     let script = |steps: &Value| steps.as_array().expect("a script is a list of steps").iter().map(step).collect();
     let scripts: Vec<Vec<Step>> = connections.iter().map(script).collect();
     assert!(scripts.iter().all(|steps| steps.first() == Some(&Step::Accept)), "{name}: a script begins with accept");
-    scripts
+    let receive_buffer = fixture.get("receive_buffer").and_then(Value::as_u64);
+    Script { connections: scripts, receive_buffer: receive_buffer.map(|size| size.try_into().expect("a size")) }
 }
 
 fn step(value: &Value) -> Step {

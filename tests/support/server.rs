@@ -53,7 +53,11 @@ impl FaultServer {
         let address = listener.local_addr().expect("a bound address");
         let (reporter, reports) = channel();
         let mut gates = Vec::new();
-        let scripts = script::load(fixture).into_iter().map(|steps| with_gates(steps, &mut gates)).collect();
+        let script = script::load(fixture);
+        if let Some(size) = script.receive_buffer {
+            SockRef::from(&listener).set_recv_buffer_size(size).expect("a buffer can be small");
+        }
+        let scripts = script.connections.into_iter().map(|steps| with_gates(steps, &mut gates)).collect();
         let is_over = Arc::new(AtomicBool::new(false));
         let listener = {
             let is_over = Arc::clone(&is_over);

@@ -1,24 +1,25 @@
 //! What belongs to one agent: pool, limits, policy, tallies.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::{AgentId, Environment};
-use crate::engine::lifetime;
+use crate::engine::lifetime::{self, Learned};
 use crate::engine::pool::{self, Counts, OriginId, Pool};
 use crate::engine::reactor::Reactor;
-use crate::engine::retry::Policy;
+use crate::engine::retry::{Budget, Policy};
 use crate::engine::stats::Tally;
 use crate::engine::transport::Knobs;
 
 /// An agent's options, as far as the engine knows them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct AgentOptions {
     /// How many.
     pub limits: pool::Limits,
     /// How long.
     pub lifetime: lifetime::Limits,
     /// What is sent again.
-    pub retry: Policy,
+    pub retry: Arc<Policy>,
     /// What the kernel does.
     pub knobs: Knobs,
     /// Longest time for opening a connection, name lookup included.
@@ -31,6 +32,8 @@ pub struct AgentOptions {
 pub(super) struct Record {
     pub(super) name: Box<str>,
     pub(super) tally: Tally,
+    budget: Budget,
+    learned: Learned,
 }
 
 /// One agent of an environment.
@@ -43,9 +46,31 @@ pub struct Agent {
 }
 
 impl Agent {
-    pub(super) fn tally(&mut self, origin: OriginId) -> &mut Tally {
+    fn record(&mut self, origin: OriginId) -> &mut Record {
         let record = self.records.get_mut(origin.0 as usize).and_then(Option::as_mut);
-        &mut record.expect("an origin has a record as long as it is in the pool").tally
+        record.expect("an origin has a record as long as it is in the pool")
+    }
+
+    pub(super) fn tally(&mut self, origin: OriginId) -> &mut Tally {
+        &mut self.record(origin).tally
+    }
+
+    pub(super) fn budget(&mut self, origin: OriginId) -> &mut Budget {
+        &mut self.record(origin).budget
+    }
+
+    pub(super) fn learned(&mut self, origin: OriginId) -> &mut Learned {
+        &mut self.record(origin).learned
+    }
+
+    /// The limits for an origin, with what it has taught.
+    pub(super) fn lifetime(&mut self, origin: OriginId, now: Instant) -> lifetime::Limits {
+        let limits = self.options.lifetime;
+        if !limits.learns {
+            return limits;
+        }
+        let learned = self.learned(origin);
+        limits.taught(learned.idle_timeout(now), learned.max_requests(now))
     }
 }
 
@@ -60,12 +85,14 @@ pub struct OriginStats<'a> {
     pub waiting: usize,
     /// What it has seen.
     pub tally: &'a Tally,
+    /// What it has taught: after which idle time, and after how many exchanges, it closes.
+    pub learned: (Option<Duration>, Option<u32>),
 }
 
 impl<R: Reactor> Environment<R> {
     /// A new agent.
     pub fn add_agent(&mut self, options: AgentOptions) -> AgentId {
-        let agent = Agent { options, pool: Pool::new(options.limits), records: Vec::new() };
+        let agent = Agent { pool: Pool::new(options.limits), options, records: Vec::new() };
         AgentId(u32::try_from(self.agents.insert(agent)).unwrap_or(u32::MAX))
     }
 
@@ -95,6 +122,7 @@ impl<R: Reactor> Environment<R> {
 
     /// Makes an origin known to an agent.
     pub fn add_origin(&mut self, id: AgentId, name: &str) -> OriginId {
+        let now = self.now;
         let agent = self.agent(id);
         let origin = agent.pool.add_origin();
         let at = origin.0 as usize;
@@ -102,7 +130,12 @@ impl<R: Reactor> Environment<R> {
             agent.records.resize_with(at + 1, || None);
         }
         if let Some(record) = agent.records.get_mut(at) {
-            *record = Some(Record { name: name.into(), tally: Tally::default() });
+            *record = Some(Record {
+                name: name.into(),
+                tally: Tally::default(),
+                budget: Budget::new(now),
+                learned: Learned::default(),
+            });
         }
         origin
     }
@@ -122,9 +155,10 @@ impl<R: Reactor> Environment<R> {
         self.agents.get(id.0 as usize).into_iter().flat_map(|agent| {
             agent.records.iter().enumerate().filter_map(|(at, record)| {
                 let origin = OriginId(u32::try_from(at).ok()?);
-                let Record { name, tally } = record.as_ref()?;
+                let Record { name, tally, learned, .. } = record.as_ref()?;
                 let (counts, waiting) = (agent.pool.counts(origin), agent.pool.waiting(origin));
-                Some(OriginStats { name, counts, waiting, tally })
+                let learned = (learned.idle_timeout(self.now), learned.max_requests(self.now));
+                Some(OriginStats { name, counts, waiting, tally, learned })
             })
         })
     }

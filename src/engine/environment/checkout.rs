@@ -1,5 +1,6 @@
 //! Checkout, release, and every way a connection leaves the pool.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::connection::{Connection, Link, State};
@@ -7,6 +8,7 @@ use super::{AgentId, Due, Environment, Event, Facts};
 use crate::engine::lifetime::{Hint, Verdict};
 use crate::engine::pool::{Checkout, CloseReason, ConnectionId, OriginId, Release, WaiterId};
 use crate::engine::reactor::Reactor;
+use crate::engine::retry::Policy;
 use crate::engine::transport::Liveness;
 
 /// The answer to one checkout.
@@ -25,6 +27,11 @@ pub enum Lease {
 impl<R: Reactor> Environment<R> {
     /// Asks for a connection to `origin`.
     pub fn checkout(&mut self, agent: AgentId, origin: OriginId, idempotent: bool, now: Instant) -> Lease {
+        self.now = now;
+        // Within a turn's deliveries the turn has looked.
+        if !self.gathering {
+            self.look_at_clocks();
+        }
         loop {
             match self.agent(agent).pool.checkout(origin) {
                 Checkout::Candidate(id) => match self.usable(id, now) {
@@ -32,7 +39,7 @@ impl<R: Reactor> Environment<R> {
                         self.agent(agent).pool.take(origin, id);
                         let age = now.saturating_duration_since(idle_since);
                         self.agent(agent).tally(origin).idle_age.record_micros(age);
-                        self.lease(id, idempotent);
+                        self.lease(id, idempotent, Some(idle_since));
                         return Lease::Reused(id);
                     }
                     Err(reason) => self.end_idle(id, reason),
@@ -75,6 +82,18 @@ impl<R: Reactor> Environment<R> {
         self.agent(agent).tally(origin).queue_wait.record_micros(waited);
     }
 
+    /// A policy of its own for the exchange that has just been leased; nothing of it is written yet.
+    pub fn set_policy(&mut self, id: ConnectionId, policy: Arc<Policy>) {
+        let Some(connection) = self.connection(id) else { return };
+        let exchange = &mut connection.exchange;
+        if policy.keeps(exchange.reused) {
+            exchange.replay.restart();
+        } else {
+            drop(exchange.replay.take());
+        }
+        exchange.policy = Some(policy);
+    }
+
     /// Takes a waiter out of the queue; `false` if it is not in it.
     pub fn cancel(&mut self, agent: AgentId, origin: OriginId, waiter: WaiterId) -> bool {
         self.agent(agent).pool.cancel(origin, waiter)
@@ -100,12 +119,18 @@ impl<R: Reactor> Environment<R> {
     /// An exchange is over. `reusable` is the embedder's verdict: both messages whole, nobody asked to close.
     pub fn release(&mut self, id: ConnectionId, reusable: bool, now: Instant) -> Option<Release> {
         let (agent, origin) = self.place(id)?;
-        let limits = self.agent(agent).options.lifetime;
+        self.now = now;
+        let limits = self.agent(agent).lifetime(origin, now);
         let connection = self.connection(id)?;
         if connection.state != State::Leased {
             return None;
         }
         connection.life.requests += 1;
+        let (idle, requests) = (connection.exchange.idle(), connection.life.requests);
+        if limits.learns && connection.exchange.answered {
+            self.agent(agent).learned(origin).survived(idle.unwrap_or_default(), requests, now);
+        }
+        let connection = self.connection(id)?;
         let mut keep = connection.life.may_serve(&limits, now).and_then(|()| connection.is_clean(reusable));
         let mut until = None;
         let waited_for = self.agent(agent).pool.waiting(origin) > 0;
@@ -120,7 +145,7 @@ impl<R: Reactor> Environment<R> {
         }
         let release = self.agent(agent).pool.release(origin, id, keep);
         match release {
-            Release::Handed(_) => self.lease(id, false),
+            Release::Handed(_) => self.lease(id, false, None),
             Release::Kept => self.rest(id, until, now),
             Release::Close(reason) => {
                 if let Some(connection) = self.connection(id) {
@@ -205,7 +230,7 @@ impl<R: Reactor> Environment<R> {
         let Some((agent, origin)) = self.place(id) else { return };
         let Some(connection) = self.connection(id) else { return };
         let state = connection.state;
-        let was_opening = matches!(connection.link, Link::Opening { .. });
+        let was_opening = matches!(connection.link, Link::Opening { .. } | Link::Waiting);
         let reason = connection.death.unwrap_or(reason);
         if matches!(state, State::Closing(_)) {
             return;
@@ -233,6 +258,9 @@ impl<R: Reactor> Environment<R> {
     /// Closes an idle connection, and tells.
     pub(super) fn end_idle(&mut self, id: ConnectionId, reason: CloseReason) {
         let Some((agent, origin)) = self.place(id) else { return };
+        if let Some(&Connection { state: State::Idle { since, .. }, .. }) = self.connections.get(id.0 as usize) {
+            self.learn(id, reason, Some(since));
+        }
         self.agent(agent).pool.closing_while_idle(origin, id);
         self.tally_close(id, reason);
         if let Some(connection) = self.connections.get_mut(id.0 as usize) {
@@ -245,10 +273,13 @@ impl<R: Reactor> Environment<R> {
     }
 
     fn reserve(&mut self, agent: AgentId, origin: OriginId, idempotent: bool, now: Instant) -> ConnectionId {
-        let limits = self.agent(agent).options.lifetime;
+        self.now = now;
+        let options = &self.agent(agent).options;
+        let (limits, keep_replay) = (options.lifetime, options.retry.keeps(false));
         let mut connection = Connection::new(agent, origin, &limits, now);
-        connection.begin_exchange(idempotent, false);
+        connection.begin_exchange(idempotent, keep_replay);
         self.agent(agent).tally(origin).requests += 1;
+        self.agent(agent).budget(origin).deposit(now);
         let number = u32::try_from(self.connections.insert(connection)).expect("fewer connections than descriptors");
         let id = ConnectionId(number);
         // The clock runs from here, so that it covers whatever the embedder does before it connects.
@@ -268,9 +299,11 @@ impl<R: Reactor> Environment<R> {
         }
     }
 
-    fn lease(&mut self, id: ConnectionId, idempotent: bool) {
+    fn lease(&mut self, id: ConnectionId, idempotent: bool, idle_since: Option<Instant>) {
         let Some((agent, origin)) = self.place(id) else { return };
-        let keep_replay = self.agent(agent).options.retry.enabled;
+        let now = self.now;
+        let keep_replay = self.agent(agent).options.retry.keeps(true);
+        self.agent(agent).budget(origin).deposit(now);
         let tally = self.agent(agent).tally(origin);
         tally.requests += 1;
         tally.reused += 1;
@@ -280,6 +313,8 @@ impl<R: Reactor> Environment<R> {
         // What comes between the lease and the request's first byte is no answer to it.
         connection.is_unverified = connection.target.is_some();
         connection.begin_exchange(idempotent, keep_replay);
+        connection.exchange.idle_since = idle_since;
+        connection.exchange.leased_at = Some(now);
         if let Link::Open(open) = &mut connection.link {
             self.reactor.hold(&mut open.watch, true);
         }
@@ -315,8 +350,8 @@ impl<W> Connection<W> {
     fn is_clean(&self, reusable: bool) -> Result<(), CloseReason> {
         let is_usable = match self.link {
             Link::Foreign => true,
-            Link::Open(_) => self.output.is_empty() && !self.is_ended && !self.ends_after_output,
-            Link::None | Link::Opening { .. } => false,
+            Link::Open(_) => self.output.is_empty() && !self.is_ended && !self.is_mute && !self.ends_after_output,
+            Link::None | Link::Opening { .. } | Link::Waiting => false,
         };
         if reusable && is_usable { Ok(()) } else { Err(CloseReason::Finished) }
     }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::death::Failure;
 use super::{AgentId, Trouble};
 use crate::engine::connect::{Attempt, Target};
 use crate::engine::lifetime::{Life, Limits};
 use crate::engine::pool::{CloseReason, ConnectionId, OriginId};
 use crate::engine::reactor::{Interest, Reactor};
-use crate::engine::retry::Replay;
+use crate::engine::retry::{Policy, Replay};
 use crate::engine::transport::Transport;
 
 /// The four states of the glossary.
@@ -30,6 +31,8 @@ pub(super) enum Link<W> {
         /// Held for its drop, which cancels.
         _attempt: Attempt,
     },
+    /// To be opened again after a wait.
+    Waiting,
     /// A socket of this engine.
     Open(Open<W>),
     /// A socket that the embedder opened and drives itself.
@@ -45,13 +48,33 @@ pub(super) struct Open<W> {
 
 /// One request and its response.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "facts of one request, each asked by itself")]
 pub(super) struct Exchange {
     pub(super) idempotent: bool,
     pub(super) reused: bool,
     pub(super) answered: bool,
     pub(super) bytes_written: u64,
-    pub(super) replays: u32,
+    /// Bytes that the kernel had taken of earlier exchanges on this connection.
+    pub(super) sent_before: u64,
+    /// Since when its connection had been idle, and until when.
+    pub(super) idle_since: Option<Instant>,
+    pub(super) leased_at: Option<Instant>,
+    /// It was sent again at once.
+    pub(super) replayed: bool,
+    /// Attempts with a wait before them.
+    pub(super) retries: u32,
     pub(super) replay: Replay,
+    /// Its own, instead of the agent's.
+    pub(super) policy: Option<Arc<Policy>>,
+    /// Why it failed for good.
+    pub(super) failure: Option<Failure>,
+}
+
+impl Exchange {
+    /// How long its connection had been idle.
+    pub(super) fn idle(&self) -> Option<Duration> {
+        Some(self.leased_at?.saturating_duration_since(self.idle_since?))
+    }
 }
 
 /// Bytes that the kernel has not taken yet.
@@ -118,6 +141,8 @@ pub(super) struct Connection<W> {
     /// The embedder wants this connection to keep the loop alive.
     pub(super) is_held: bool,
     pub(super) is_gathered: bool,
+    /// The answer came early, and the rest of the request goes nowhere.
+    pub(super) is_mute: bool,
     /// The reactor was asked to tell when it is gone.
     pub(super) is_parting: bool,
     /// The sentinel knows it.
@@ -156,6 +181,7 @@ impl<W> Connection<W> {
             ends_after_output: false,
             is_held: true,
             is_gathered: false,
+            is_mute: false,
             is_unverified: false,
             is_watched_over: false,
             is_parting: false,
@@ -176,7 +202,7 @@ impl<W> Connection<W> {
     pub(super) fn open(&self) -> Option<&Open<W>> {
         match &self.link {
             Link::Open(open) => Some(open),
-            Link::None | Link::Opening { .. } | Link::Foreign => None,
+            Link::None | Link::Opening { .. } | Link::Waiting | Link::Foreign => None,
         }
     }
 
@@ -187,12 +213,13 @@ impl<W> Connection<W> {
             self.life.hint.max = self.life.hint.max.map(|max| max.saturating_sub(1));
         }
         let mut replay = std::mem::take(&mut self.exchange.replay);
-        if reused && keep_replay {
+        if keep_replay {
             replay.restart();
         } else {
             replay = Replay::Off;
         }
-        self.exchange = Exchange { idempotent, reused, replay, ..Exchange::default() };
+        let sent_before = self.open().map_or(0, |open| open.transport.sent());
+        self.exchange = Exchange { idempotent, reused, sent_before, replay, ..Exchange::default() };
         self.is_flowing = true;
     }
 
@@ -214,7 +241,7 @@ impl<W> Connection<W> {
                 reactor.unwatch(watch, gone);
                 drop(transport);
             }
-            Link::None | Link::Opening { .. } | Link::Foreign => {
+            Link::None | Link::Opening { .. } | Link::Waiting | Link::Foreign => {
                 if let Some(id) = gone {
                     reactor.gone_later(id);
                 }
@@ -239,6 +266,7 @@ impl<W> Connection<W> {
                 State::Connecting | State::Leased | State::Idle { .. } => None,
             },
             is_tcp: self.open().is_some_and(|open| open.transport.is_tcp()),
+            failure: self.exchange.failure,
         }
     }
 }
@@ -264,4 +292,6 @@ pub struct Facts {
     pub reason: Option<CloseReason>,
     /// Whether it is TCP.
     pub is_tcp: bool,
+    /// Why its request failed for good.
+    pub failure: Option<Failure>,
 }

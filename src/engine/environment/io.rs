@@ -3,10 +3,10 @@
 use std::io;
 
 use super::connection::{Connection, Link, Open, State};
+use super::death::Death;
 use super::{Environment, Event, Slabs};
 use crate::engine::pool::{CloseReason, ConnectionId};
 use crate::engine::reactor::{Interest, Reactor, Ready};
-use crate::engine::retry::{Attempt, decide};
 use crate::engine::transport::{Liveness, Received};
 
 /// A fast peer must not starve the loop: so much is read from one connection in one turn at most, in reads of a slab.
@@ -29,21 +29,10 @@ pub enum Wrote {
     Failed(i32),
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Death {
-    Fin,
-    Unsolicited,
-    Error(i32),
-}
-
-impl Death {
-    fn reason(self) -> CloseReason {
-        match self {
-            Self::Fin => CloseReason::PeerFin,
-            Self::Unsolicited => CloseReason::Unsolicited,
-            Self::Error(_) => CloseReason::PeerReset,
-        }
-    }
+/// Whether a response begins as one that says: the request took too long to come.
+fn is_idle_timeout(room: &[u8], count: usize) -> bool {
+    let head = room.get(..count).unwrap_or_default();
+    head.starts_with(b"HTTP/1.1 408 ") || head.starts_with(b"HTTP/1.0 408 ")
 }
 
 fn errno(error: &io::Error) -> i32 {
@@ -107,11 +96,15 @@ impl<R: Reactor> Environment<R> {
         let Some((agent, _)) = self.place(id) else { return Wrote::Failed(libc::EPIPE) };
         let max_replay = self.agent(agent).options.retry.max_bytes;
         let Some(connection) = self.connection(id) else { return Wrote::Failed(libc::EPIPE) };
-        if !connection.exchange.answered {
-            connection.exchange.replay.record(bytes, max_replay);
+        if connection.is_mute {
+            return Wrote::Taken;
+        }
+        let exchange = &mut connection.exchange;
+        if !exchange.answered {
+            exchange.replay.record(bytes, exchange.policy.as_ref().map_or(max_replay, |policy| policy.max_bytes));
         }
         let gathers = may_gather(connection);
-        let sent = match &connection.link {
+        let sent = match &mut connection.link {
             Link::Open(open) if connection.output.is_empty() && !more => {
                 if gathers {
                     Ok(None)
@@ -119,7 +112,7 @@ impl<R: Reactor> Environment<R> {
                     open.transport.send(bytes).map(Some)
                 }
             }
-            Link::Open(_) | Link::Opening { .. } => Ok(None),
+            Link::Open(_) | Link::Opening { .. } | Link::Waiting => Ok(None),
             Link::None | Link::Foreign => return Wrote::Failed(libc::EPIPE),
         };
         match sent {
@@ -143,7 +136,7 @@ impl<R: Reactor> Environment<R> {
             Err(error) => {
                 connection.output.push(bytes);
                 let errno = errno(&error);
-                if !self.replays(id, Death::Error(errno)) {
+                if !self.survives_write_failure(id, errno) {
                     return Wrote::Failed(errno);
                 }
             }
@@ -158,7 +151,7 @@ impl<R: Reactor> Environment<R> {
     pub fn shut_down(&mut self, id: ConnectionId) {
         let Some(connection) = self.connection(id) else { return };
         connection.ends_after_output = true;
-        if connection.output.is_empty() && !matches!(connection.link, Link::Opening { .. }) {
+        if connection.output.is_empty() && !matches!(connection.link, Link::Opening { .. } | Link::Waiting) {
             self.finish_shut_down(id);
             self.reactor.wake();
         }
@@ -236,7 +229,14 @@ impl<R: Reactor> Environment<R> {
                         self.died(id, Death::Unsolicited);
                         return true;
                     }
-                    exchange.answered = true;
+                    if exchange.reused && !exchange.answered && is_idle_timeout(room, count) {
+                        let unread = open.transport.acknowledged_after(exchange.sent_before) == Some(0);
+                        if unread && self.sends_again(id, Death::IdleTimeout) {
+                            return true;
+                        }
+                    }
+                    let Some(connection) = self.connections.get_mut(id.0 as usize) else { return true };
+                    connection.exchange.answered = true;
                     connection.bytes_read += count as u64;
                     let (slab, offset) = slabs.commit(count);
                     let length = u32::try_from(count).unwrap_or(u32::MAX);
@@ -262,48 +262,6 @@ impl<R: Reactor> Environment<R> {
         true
     }
 
-    fn died(&mut self, id: ConnectionId, death: Death) {
-        if self.replays(id, death) {
-            return;
-        }
-        if let Some(connection) = self.connection(id) {
-            connection.is_ended = true;
-        }
-        self.update_interest(id);
-        self.tell(match death {
-            Death::Error(errno) => Event::ReadFailed { id, errno },
-            Death::Fin | Death::Unsolicited => Event::End { id },
-        });
-    }
-
-    /// Decides on the exchange of a dead connection; if it is sent again, that has begun.
-    fn replays(&mut self, id: ConnectionId, death: Death) -> bool {
-        let Some((agent, origin)) = self.place(id) else { return false };
-        let policy = self.agent(agent).options.retry;
-        let Some(connection) = self.connection(id) else { return false };
-        let exchange = &connection.exchange;
-        let attempt = Attempt {
-            reused: exchange.reused,
-            answered: exchange.answered,
-            bytes_written: exchange.bytes_written,
-            idempotent: exchange.idempotent,
-            replayable: exchange.replay.is_whole(),
-            replays: exchange.replays,
-        };
-        connection.death = Some(death.reason());
-        let is_replaceable = connection.state == State::Leased && connection.target.is_some();
-        let decision = decide(&policy, &attempt);
-        // Only a reused connection's death before its answer is a question at all.
-        if attempt.answered || !attempt.reused && attempt.replays == 0 || !is_replaceable {
-            return false;
-        }
-        self.agent(agent).tally(origin).decided(decision);
-        if decision.is_ok() {
-            self.replace(id, death.reason());
-        }
-        decision.is_ok()
-    }
-
     /// Sends pending output and tells how it went.
     pub(super) fn flush(&mut self, id: ConnectionId) {
         let awaited = self.connection(id).is_some_and(|connection| connection.is_awaited);
@@ -323,7 +281,7 @@ impl<R: Reactor> Environment<R> {
     fn flush_quietly(&mut self, id: ConnectionId) -> Wrote {
         self.verify(id);
         let Some(connection) = self.connections.get_mut(id.0 as usize) else { return Wrote::Failed(libc::EPIPE) };
-        let Link::Open(Open { transport, .. }) = &connection.link else { return Wrote::Pending };
+        let Link::Open(Open { transport, .. }) = &mut connection.link else { return Wrote::Pending };
         connection.is_gathered = false;
         let wrote = loop {
             if connection.output.is_empty() {
@@ -341,7 +299,7 @@ impl<R: Reactor> Environment<R> {
             }
         };
         if let Wrote::Failed(errno) = wrote {
-            if self.replays(id, Death::Error(errno)) {
+            if self.survives_write_failure(id, errno) {
                 return Wrote::Pending;
             }
             if let Some(connection) = self.connection(id) {

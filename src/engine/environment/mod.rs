@@ -10,11 +10,13 @@
 mod agent;
 mod checkout;
 mod connection;
+mod death;
 mod event;
 mod io;
 mod opening;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -25,13 +27,14 @@ pub use agent::{Agent, AgentOptions, OriginStats};
 pub use checkout::Lease;
 use connection::Connection;
 pub use connection::Facts;
+pub use death::Failure;
 pub use event::{Event, Slabs};
 pub use io::Wrote;
 pub use opening::{Detached, Trouble};
 
 use super::connect::Answer;
 use super::doorbell::{Bell, Doorbell};
-use super::lifetime::Deadlines;
+use super::lifetime::{Clocks, Deadlines};
 use super::pool::{ConnectionId, OriginId, WaiterId};
 use super::reactor::{Reactor, Ready};
 use super::transport::Sentinel;
@@ -45,6 +48,7 @@ pub struct AgentId(pub u32);
 enum Due {
     Idle(ConnectionId),
     Connect(ConnectionId, u64),
+    Retry(ConnectionId, u64),
     Waiter(AgentId, OriginId, WaiterId),
 }
 
@@ -66,6 +70,9 @@ pub struct Environment<R: Reactor> {
     gathering: bool,
     hang_up_is_end: bool,
     sentinel: Sentinel,
+    clocks: Clocks,
+    /// As far as the embedder has told.
+    now: Instant,
     /// Connections whose output waits for the end of the turn.
     gathered: Vec<ConnectionId>,
 }
@@ -88,6 +95,8 @@ impl<R: Reactor> Environment<R> {
             gathering: false,
             hang_up_is_end: false,
             sentinel: Sentinel::default(),
+            clocks: Clocks::default(),
+            now: Instant::now(),
             gathered: Vec::new(),
         }
     }
@@ -110,6 +119,8 @@ impl<R: Reactor> Environment<R> {
     /// Does what has become due: answers from the background, deadlines, readiness. Reads go into `slabs`, as far as
     /// there is room; what is left waits for the next call.
     pub fn turn(&mut self, slabs: &mut impl Slabs, now: Instant) {
+        self.now = now;
+        self.look_at_clocks();
         for answer in self.doorbell.take() {
             self.answered(answer, now);
         }
@@ -162,6 +173,7 @@ impl<R: Reactor> Environment<R> {
             match due {
                 Due::Idle(id) => self.idle_due(id, now),
                 Due::Connect(id, ticket) => self.connect_due(id, ticket),
+                Due::Retry(id, ticket) => self.retry_due(id, ticket),
                 Due::Waiter(agent, origin, waiter) => self.waiter_due(agent, origin, waiter),
             }
         }

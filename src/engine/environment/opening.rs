@@ -38,12 +38,25 @@ pub struct Detached {
     pub received: Vec<(u32, u32, u32)>,
 }
 
+impl Trouble {
+    /// As a caller would hear of it: a system error number, or libuv's for a name lookup.
+    pub(super) fn errno(&self) -> i32 {
+        match self {
+            Self::NotFound(failure) => failure.errno,
+            Self::Failed(failures) => failures.first().map_or(libc::EADDRNOTAVAIL, |failure| failure.errno),
+            Self::TimedOut(_) => libc::ETIMEDOUT,
+            Self::Unwatchable(errno) => *errno,
+        }
+    }
+}
+
 impl<R: Reactor> Environment<R> {
     /// Opens a reserved connection. News: `Found`, then `Connected` or `ConnectFailed`.
     pub fn connect(&mut self, id: ConnectionId, target: Target, now: Instant) {
         let Some(connection) = self.connection(id) else { return };
         connection.target = Some(Arc::new(target));
         connection.begun = now;
+        self.now = now;
         self.begin_opening(id);
     }
 
@@ -79,7 +92,7 @@ impl<R: Reactor> Environment<R> {
                 self.sentinel.remove(transport.socket());
                 Some(transport.into_socket())
             }
-            Link::None | Link::Opening { .. } | Link::Foreign => None,
+            Link::None | Link::Opening { .. } | Link::Waiting | Link::Foreign => None,
         };
         let mut received = Vec::new();
         for event in &self.events {
@@ -134,48 +147,51 @@ impl<R: Reactor> Environment<R> {
         }
     }
 
-    /// Replaces a leased connection that died by a fresh one to the same place, and sends its request again.
-    pub(super) fn replace(&mut self, id: ConnectionId, reason: CloseReason) {
-        if let Some(connection) = self.connection(id) {
-            connection.exchange.replays += 1;
-        }
-        self.reopen(id, reason);
-        self.tell_soon(Event::Replaying { id, reason });
-    }
-
     /// Replaces a leased connection that was dead before its exchange began.
     pub(super) fn swap(&mut self, id: ConnectionId, reason: CloseReason) {
         if let Some((agent, origin)) = self.place(id) {
             self.agent(agent).tally(origin).reused -= 1;
         }
+        let idle_since = self.connection(id).and_then(|connection| connection.exchange.idle_since);
+        self.learn(id, reason, idle_since);
         self.reopen(id, reason);
         self.tell_soon(Event::Swapped { id });
     }
 
-    fn reopen(&mut self, id: ConnectionId, reason: CloseReason) {
+    /// A fresh connection to the same place, which gets all of the exchange's request.
+    pub(super) fn reopen(&mut self, id: ConnectionId, reason: CloseReason) {
+        self.give_up_link(id, reason);
+        self.issue_ticket(id, self.now);
+        self.begin_opening(id);
+    }
+
+    /// Cuts the link within its lease, and has the whole request wait for the next one.
+    pub(super) fn give_up_link(&mut self, id: ConnectionId, reason: CloseReason) {
         let Some((agent, origin)) = self.place(id) else { return };
-        self.tally_close(id, reason);
-        self.agent(agent).pool.replace(origin);
+        let Some(policy) = self.policy(id) else { return };
+        if self.connection(id).is_some_and(|connection| connection.state == State::Leased) {
+            self.tally_close(id, reason);
+            self.agent(agent).pool.replace(origin);
+        }
+        let now = self.now;
         let Some(connection) = self.connections.get_mut(id.0 as usize) else { return };
-        let exchange = &mut connection.exchange;
-        let request = exchange.replay.take();
         // Of which nothing was written, all of it still waits in the output.
         let unsent = connection.output.unsent().to_vec();
         connection.cut(&mut self.reactor, None);
         let exchange = &mut connection.exchange;
+        let request = if policy.attempts > 0 { exchange.replay.copy() } else { exchange.replay.take() };
         connection.output.replace(if exchange.bytes_written == 0 { unsent } else { request });
         exchange.bytes_written = 0;
+        exchange.sent_before = 0;
         exchange.reused = false;
         connection.state = State::Connecting;
         connection.is_ended = false;
         connection.is_gathered = false;
         connection.is_unverified = false;
+        connection.is_mute = false;
         connection.life.requests = 0;
         connection.death = None;
-        let now = Instant::now();
         connection.begun = now;
-        self.issue_ticket(id, now);
-        self.begin_opening(id);
     }
 
     pub(super) fn answered(&mut self, answer: Answer, now: Instant) {
@@ -210,33 +226,39 @@ impl<R: Reactor> Environment<R> {
         self.reactor.hold_doorbell(self.opening > 0);
     }
 
-    fn begin_opening(&mut self, id: ConnectionId) {
-        let button = self.doorbell.button();
-        let Some(connection) = self.connection(id) else { return };
-        let Some(target) = connection.target.as_deref().cloned() else { return };
-        connection.link = Link::Opening { _attempt: connect::open(id, connection.ticket, target, button) };
+    pub(super) fn opening_began(&mut self) {
         self.opening += 1;
         self.reactor.hold_doorbell(true);
     }
 
-    /// From now on the connect timeout counts for this attempt.
-    pub(super) fn issue_ticket(&mut self, id: ConnectionId, now: Instant) {
-        let Some((agent, _)) = self.place(id) else { return };
-        let connect_timeout = self.agent(agent).options.connect_timeout;
+    pub(super) fn begin_opening(&mut self, id: ConnectionId) {
+        let button = self.doorbell.button();
+        let Some(connection) = self.connection(id) else { return };
+        let Some(target) = connection.target.as_deref().cloned() else { return };
+        connection.link = Link::Opening { _attempt: connect::open(id, connection.ticket, target, button) };
+        self.opening_began();
+    }
+
+    /// The connect timeout counts from `begin` on for this attempt. Answers the attempt's ticket.
+    pub(super) fn issue_ticket(&mut self, id: ConnectionId, begin: Instant) -> u64 {
         self.next_ticket += 1;
         let ticket = self.next_ticket;
+        let Some((agent, _)) = self.place(id) else { return ticket };
+        let connect_timeout = self.agent(agent).options.connect_timeout;
         if let Some(connection) = self.connection(id) {
             connection.ticket = ticket;
         }
         if let Some(timeout) = connect_timeout {
-            self.remind(now + timeout, Due::Connect(id, ticket));
+            self.remind(begin + timeout, Due::Connect(id, ticket));
         }
+        ticket
     }
 
     fn opened(&mut self, id: ConnectionId, socket: Socket, now: Instant) {
         self.opening_ended();
         let Some((agent, origin)) = self.place(id) else { return };
-        let options = self.agent(agent).options;
+        let options = &self.agent(agent).options;
+        let (lifetime, knobs) = (options.lifetime, options.knobs);
         let watched = Transport::new(socket)
             .and_then(|transport| self.reactor.watch(transport.socket(), id).map(|watch| (transport, watch)));
         let Some(connection) = self.connections.get_mut(id.0 as usize) else { return };
@@ -251,9 +273,9 @@ impl<R: Reactor> Environment<R> {
             drop(transport.set_no_delay(true));
         }
         if connection.keep_alive.is_some() {
-            drop(transport.set_keep_alive(connection.keep_alive, &options.knobs));
+            drop(transport.set_keep_alive(connection.keep_alive, &knobs));
         }
-        drop(transport.set_knobs(&options.knobs));
+        drop(transport.set_knobs(&knobs));
         if !connection.is_held {
             self.reactor.hold(&mut watch, false);
         }
@@ -262,7 +284,7 @@ impl<R: Reactor> Environment<R> {
         connection.is_watched_over = self.sentinel.add(transport.socket(), id).is_ok();
         connection.link = Link::Open(Open { transport, watch, interest: Interest::default() });
         connection.state = State::Leased;
-        connection.life = Life::begin(&options.lifetime, now, fastrand::f64());
+        connection.life = Life::begin(&lifetime, now, fastrand::f64());
         let (took, is_first) = (now.saturating_duration_since(connection.begun), connection.opened.is_none());
         connection.opened = Some(now);
         let agent = self.agent(agent);
@@ -288,6 +310,9 @@ impl<R: Reactor> Environment<R> {
     fn told_trouble(&mut self, id: ConnectionId, trouble: Trouble) {
         let Some((agent, origin)) = self.place(id) else { return };
         self.agent(agent).tally(origin).connect_errors += 1;
+        if self.opens_again(id, &trouble) {
+            return;
+        }
         if let Some(connection) = self.connection(id) {
             connection.trouble = Some(trouble);
         }

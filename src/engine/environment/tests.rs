@@ -13,10 +13,12 @@ use proptest::sample::Index;
 use socket2::{Domain, Socket, Type};
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 const IDLE: Duration = Duration::from_secs(10);
 const TTL: Duration = Duration::from_secs(25);
+const ATTEMPTS: u32 = 2;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A loop that finds every watched socket ready, whether it is or not.
@@ -108,7 +110,7 @@ struct Seat {
     /// The kernel has what nobody has read: bytes, or FIN.
     is_spoiled: bool,
     is_answered: bool,
-    is_replayed: bool,
+    replays: u32,
     opened: Instant,
     released: Instant,
 }
@@ -179,11 +181,13 @@ impl World {
             ttl_jitter: 0.0,
             hint_buffer: Duration::ZERO,
             max_requests: Some(6),
+            learns: true,
         };
+        let errnos = vec![libc::ETIMEDOUT, libc::EADDRNOTAVAIL, libc::ECONNRESET];
         let agent = environment.add_agent(AgentOptions {
             limits,
             lifetime,
-            retry: Policy::default(),
+            retry: Arc::new(Policy { attempts: ATTEMPTS, errnos, ..Policy::default() }),
             knobs: Knobs::default(),
             connect_timeout: Some(PATIENCE),
             queue_timeout: Some(PATIENCE),
@@ -214,9 +218,9 @@ impl World {
     /// A new place; nobody else has its number.
     fn reserved(&mut self, origin: OriginId, id: ConnectionId) -> Result<(), TestCaseError> {
         let (opened, released) = (self.now, self.now);
-        let [is_spoiled, is_answered, is_replayed] = [false; 3];
+        let [is_spoiled, is_answered] = [false; 2];
         let phase = Phase::Reserved;
-        let seat = Seat { origin, phase, peer: None, is_spoiled, is_answered, is_replayed, opened, released };
+        let seat = Seat { origin, phase, peer: None, is_spoiled, is_answered, replays: 0, opened, released };
         prop_assert!(self.seats.insert(id, seat).is_none(), "{id:?} was given twice");
         Ok(())
     }
@@ -265,6 +269,8 @@ impl World {
             self.seat(id).phase = Phase::Opening;
         }
         let ticket = self.environment.connections[id.0 as usize].ticket;
+        // A wait before another attempt is over by then.
+        self.environment.retry_due(id, ticket);
         self.environment.answered(Answer { id, ticket, news }, self.now);
     }
 
@@ -384,7 +390,7 @@ impl World {
                 prop_assert!(!seat.is_spoiled || is_delivering, "{:?} was seen closed", seat);
                 prop_assert!(now < seat.released + IDLE && now < seat.opened + TTL, "{:?} has expired", seat);
                 seat.phase = Phase::Leased;
-                (seat.is_answered, seat.is_replayed) = (false, false);
+                (seat.is_answered, seat.replays) = (false, 0);
             }
             Lease::New(id) => {
                 self.reserved(origin, id)?;
@@ -411,7 +417,7 @@ impl World {
                 self.answered(origin, waiter)?;
                 let now = self.now;
                 prop_assert!(!is_spoiled && now < self.seat(id).opened + TTL);
-                (self.seat(id).is_answered, self.seat(id).is_replayed) = (false, false);
+                (self.seat(id).is_answered, self.seat(id).replays) = (false, 0);
             }
             Release::Kept => {
                 prop_assert!(!waited_for, "somebody waits for it");
@@ -448,13 +454,17 @@ impl World {
                     let (now, seat) = (self.now, self.seat(id));
                     let is_late = now >= seat.released + IDLE || now >= seat.opened + TTL;
                     prop_assert_eq!(self.seat(id).phase, Phase::Idle);
-                    prop_assert!(self.seat(id).is_spoiled || is_late || reason == CloseReason::Evicted, "{:?}", reason);
+                    let is_early =
+                        matches!(reason, CloseReason::Evicted | CloseReason::Distrusted | CloseReason::Expired);
+                    prop_assert!(self.seat(id).is_spoiled || is_late || is_early, "{:?}", reason);
                     self.close(id, reason, false);
                 }
                 Event::Replaying { id, .. } | Event::Swapped { id } => {
                     let seat = self.seat(id);
-                    prop_assert!(seat.phase == Phase::Leased && !seat.is_answered && !seat.is_replayed);
-                    (seat.phase, seat.peer, seat.is_spoiled, seat.is_replayed) = (Phase::Opening, None, false, true);
+                    // Once at once, and as often as the policy says after a wait.
+                    prop_assert!(seat.phase <= Phase::Leased && !seat.is_answered && seat.replays <= ATTEMPTS);
+                    (seat.phase, seat.peer, seat.is_spoiled) = (Phase::Opening, None, false);
+                    seat.replays += 1;
                 }
                 Event::Gone { id } => {
                     prop_assert_eq!(self.seat(id).phase, Phase::Closing);

@@ -2,11 +2,15 @@
 
 mod deadlines;
 mod hint;
+mod learned;
+mod sleep;
 
 use std::time::{Duration, Instant};
 
 pub use deadlines::Deadlines;
 pub use hint::Hint;
+pub use learned::{Learned, PeerClose};
+pub use sleep::Clocks;
 
 use super::pool::CloseReason;
 
@@ -23,6 +27,21 @@ pub struct Limits {
     pub hint_buffer: Duration,
     /// Most exchanges on one connection; `None` is no limit.
     pub max_requests: Option<u32>,
+    /// Whether what an origin teaches shortens these.
+    pub learns: bool,
+}
+
+impl Limits {
+    /// The same, no longer than what an origin has taught.
+    #[must_use]
+    pub fn taught(self, idle_timeout: Option<Duration>, max_requests: Option<u32>) -> Self {
+        let least = |own: Option<Duration>, learned: Option<Duration>| own.into_iter().chain(learned).min();
+        Self {
+            idle_timeout: least(self.idle_timeout, idle_timeout),
+            max_requests: self.max_requests.into_iter().chain(max_requests).min(),
+            ..self
+        }
+    }
 }
 
 /// What is known of one connection's life.
@@ -107,6 +126,7 @@ mod tests {
         ttl_jitter: 0.0,
         hint_buffer: Duration::from_secs(1),
         max_requests: None,
+        learns: false,
     };
 
     fn life(limits: &Limits, now: Instant) -> Life {

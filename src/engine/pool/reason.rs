@@ -20,6 +20,8 @@ pub enum CloseReason {
     Unsolicited,
     /// A limit left no place for it.
     Evicted,
+    /// A sibling was found dead in use, or the machine slept: it was not tried.
+    Distrusted,
     /// Opening it, or an exchange on it, failed.
     Error,
     /// The exchange asked for it: `Connection: close`, an agent without keep-alive.
@@ -32,7 +34,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Expired,
         Self::Ttl,
         Self::Hint,
@@ -41,6 +43,7 @@ impl CloseReason {
         Self::PeerReset,
         Self::Unsolicited,
         Self::Evicted,
+        Self::Distrusted,
         Self::Error,
         Self::Finished,
         Self::Destroyed,
@@ -59,6 +62,7 @@ impl CloseReason {
             Self::PeerReset => "peerReset",
             Self::Unsolicited => "unsolicited",
             Self::Evicted => "evicted",
+            Self::Distrusted => "distrusted",
             Self::Error => "error",
             Self::Finished => "finished",
             Self::Destroyed => "destroyed",

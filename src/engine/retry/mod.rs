@@ -39,6 +39,14 @@ pub struct Policy {
     pub errnos: Vec<i32>,
 }
 
+impl Policy {
+    /// Whether a request's bytes are kept for another attempt.
+    #[must_use]
+    pub fn keeps(&self, reused: bool) -> bool {
+        self.enabled && (reused || self.attempts > 0)
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -230,9 +238,10 @@ pub const fn decide(policy: &Policy, attempt: &Attempt) -> Verdict {
 
 const fn allows(policy: NonIdempotent, evidence: Evidence) -> Result<(), Refusal> {
     match (policy, evidence) {
-        (NonIdempotent::Always, _) | (_, Evidence::NotWritten) => Ok(()),
+        (NonIdempotent::Always, _)
+        | (NonIdempotent::Evidence, Evidence::PeerClosedFirst)
+        | (_, Evidence::NotWritten) => Ok(()),
         (NonIdempotent::Never, _) => Err(Refusal::NotIdempotent),
-        (NonIdempotent::Evidence, Evidence::PeerClosedFirst) => Ok(()),
         (NonIdempotent::Evidence, Evidence::Acknowledged) => Err(Refusal::Acknowledged),
         (NonIdempotent::Evidence, Evidence::Unknown) => Err(Refusal::Unknown),
     }

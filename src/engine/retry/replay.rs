@@ -39,6 +39,15 @@ impl Replay {
         }
     }
 
+    /// What was kept, to be kept on.
+    #[must_use]
+    pub fn copy(&self) -> Vec<u8> {
+        match self {
+            Self::Kept(kept) => kept.clone(),
+            Self::Off | Self::Capped => Vec::new(),
+        }
+    }
+
     /// An idle connection holds on to a request head's worth of memory, no more.
     pub fn rest(&mut self) {
         self.restart();

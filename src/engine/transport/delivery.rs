@@ -6,11 +6,11 @@ use socket2::Socket;
 
 /// Facts of one TCP connection, readable until its descriptor is closed, after a reset too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Delivery {
+pub(super) struct Delivery {
     /// Bytes that the peer's kernel acknowledged since the connect began, the SYN included (`tcpi_bytes_acked`).
-    pub acknowledged: u64,
+    pub(super) acknowledged: u64,
     /// Since the last segment of the peer that acknowledged something, a FIN included (`tcpi_last_ack_recv`).
-    pub silent_for: Duration,
+    pub(super) silent_for: Duration,
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

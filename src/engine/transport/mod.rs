@@ -1,5 +1,6 @@
 //! One open connection: read, write, peek, close. Never blocks.
 
+mod delivery;
 mod sentinel;
 mod socket;
 
@@ -41,6 +42,10 @@ pub enum Received {
 pub struct Transport {
     socket: Socket,
     is_tcp: bool,
+    /// Bytes that the kernel took.
+    sent: u64,
+    /// What it called acknowledged before there was anything to acknowledge.
+    acknowledged_before: Option<u64>,
 }
 
 impl Transport {
@@ -51,7 +56,8 @@ impl Transport {
     pub fn new(socket: Socket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let is_tcp = socket.local_addr()?.as_socket().is_some();
-        Ok(Self { socket, is_tcp })
+        let acknowledged_before = delivery::delivery(&socket).map(|delivery| delivery.acknowledged);
+        Ok(Self { socket, is_tcp, sent: 0, acknowledged_before })
     }
 
     /// The socket, for a reactor to watch.
@@ -101,14 +107,38 @@ impl Transport {
     ///
     /// # Errors
     /// The kernel's, when the connection is dead.
-    pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             return match self.socket.send_with_flags(bytes, socket::SEND_FLAGS) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                sent => sent,
+                Err(error) => Err(error),
+                Ok(count) => {
+                    self.sent += count as u64;
+                    Ok(count)
+                }
             };
         }
+    }
+
+    /// Bytes that the kernel took so far.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// How many of the bytes after the first `sent` the peer's kernel has acknowledged; `None` where nobody tells.
+    /// Holds after a reset too. A FIN of ours counts as a byte: that errs on the side of what was delivered.
+    #[must_use]
+    pub fn acknowledged_after(&self, sent: u64) -> Option<u64> {
+        let acknowledged = delivery::delivery(&self.socket)?.acknowledged;
+        Some(acknowledged.saturating_sub(self.acknowledged_before?).saturating_sub(sent))
+    }
+
+    /// Since the peer's kernel last spoke; zero where nobody tells.
+    #[must_use]
+    pub fn silent_for(&self) -> Duration {
+        delivery::delivery(&self.socket).map(|delivery| delivery.silent_for).unwrap_or_default()
     }
 
     /// Sends FIN after what was written.

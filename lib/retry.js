@@ -1,0 +1,97 @@
+'use strict'
+// What is sent again: the option `retry` of an agent or of a request, checked, with defaults.
+const { getSystemErrorMap } = require('node:util')
+const { invalidType, invalidValue } = require('./errors.js')
+const { milliseconds, numeric } = require('./numbers.js')
+
+const METHODS = ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE', 'QUERY']
+const CODES = ['ECONNRESET', 'ECONNREFUSED', 'ETIMEDOUT', 'EPIPE', 'EAI_AGAIN', 'ENETUNREACH', 'EHOSTUNREACH']
+const NON_IDEMPOTENT = ['evidence', 'never', 'always']
+
+/** The system's numbers as the engine has them; those of name lookups are libuv's, and negative. */
+const numbers = new Map()
+for (const [number, [code]] of getSystemErrorMap()) numbers.set(code, [code.startsWith('EAI_') ? number : -number])
+// What callers see of a name without an address.
+numbers.set('ENOTFOUND', ['EAI_NONAME', 'EAI_NODATA'].flatMap((code) => numbers.get(code) ?? []))
+
+const OFF = { enabled: false, methods: METHODS, maxBodyBytes: 0 }
+const DEFAULTS = {
+  enabled: true,
+  methods: METHODS,
+  maxBodyBytes: 65_536,
+  attempts: 0,
+  backoff: { base: 100, max: 10_000 },
+  budget: { ratio: 0.2, minPerSecond: 10 },
+  nonIdempotent: 'evidence',
+  codes: CODES
+}
+
+const isRecord = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const words = (name, value, pattern, example) => {
+  if (!Array.isArray(value)) throw invalidType(name, 'an instance of Array', value)
+  for (const word of value) {
+    if (typeof word !== 'string') throw invalidType(name, 'an array of strings', word)
+    if (!pattern(word)) throw invalidValue(name, `must hold ${example}`, word)
+  }
+  return value
+}
+
+/** A record of numbers under another one. */
+const record = (rules) => (name, value, base) => {
+  if (!isRecord(value)) throw invalidType(`options.${name}`, 'of type object', value)
+  const merged = { ...base }
+  for (const [word, given] of Object.entries(value)) {
+    if (given === undefined) continue
+    if (!Object.hasOwn(rules, word)) throw invalidValue(`options.${name}.${word}`, 'is not an option', given)
+    merged[word] = rules[word](`${name}.${word}`, given)
+  }
+  return merged
+}
+
+const RULES = {
+  methods: (name, value) => words(`options.${name}`, value, () => true, 'methods').map((method) => method.toUpperCase()),
+  maxBodyBytes: numeric(0, 2 ** 32 - 1, true),
+  attempts: numeric(0, 2 ** 31 - 1, true),
+  backoff: record({ base: milliseconds, max: milliseconds }),
+  budget: record({ ratio: numeric(0, Infinity), minPerSecond: numeric(0, Infinity) }),
+  nonIdempotent: (name, value) => {
+    if (NON_IDEMPOTENT.includes(value)) return value
+    throw invalidValue(`options.${name}`, `must be one of ${NON_IDEMPOTENT.map((word) => `'${word}'`).join(', ')}`, value)
+  },
+  codes: (name, value) => words(`options.${name}`, value, (code) => numbers.has(code), 'codes of system errors')
+}
+
+/** The same as the engine takes it, beside what only JavaScript needs. */
+const compiled = (policy) => ({
+  policy,
+  methods: new Set(policy.methods),
+  native: {
+    enabled: policy.enabled,
+    maxBytes: policy.maxBodyBytes,
+    nonIdempotent: policy.nonIdempotent,
+    attempts: policy.attempts,
+    backoffBase: policy.backoff.base,
+    backoffMax: policy.backoff.max,
+    ratio: policy.budget.ratio,
+    minPerSecond: policy.budget.minPerSecond,
+    errnos: policy.codes.flatMap((code) => numbers.get(code))
+  }
+})
+
+/** A policy from what was given, and from `base`, an agent's own, for what was not. */
+const parseRetry = (given, base = undefined) => {
+  const under = base?.policy.enabled ? base.policy : DEFAULTS
+  if (given === false) return compiled({ ...DEFAULTS, ...OFF })
+  if (given === undefined || given === null || given === true) return compiled(under)
+  if (!isRecord(given)) throw invalidType('options.retry', 'false or an object', given)
+  const policy = { ...under }
+  for (const [name, value] of Object.entries(given)) {
+    if (value === undefined) continue
+    if (!Object.hasOwn(RULES, name)) throw invalidValue(`options.retry.${name}`, 'is not an option', value)
+    policy[name] = RULES[name](`retry.${name}`, value, policy[name])
+  }
+  return compiled(policy)
+}
+
+module.exports = { parseRetry }

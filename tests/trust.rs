@@ -1,0 +1,178 @@
+//! Which idle connections are not tried, and what servers teach by closing them.
+
+#[expect(dead_code, reason = "each suite uses its part")]
+mod support;
+
+use std::time::Duration;
+
+use holdfast::engine::environment::{AgentOptions, Event, Lease};
+use holdfast::engine::pool::{CloseReason, ConnectionId, Release};
+use holdfast::engine::reactor::Reactor;
+use support::GET;
+use support::driver::{Driver, options};
+use support::server::{FaultServer, Seen};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// As many idle connections to `server`.
+fn idle(driver: &mut Driver, server: &FaultServer, count: usize) -> Vec<ConnectionId> {
+    let ids: Vec<_> = (0..count).map(|_| driver.open_another(server)).collect();
+    for id in &ids {
+        driver.exchange(*id, OK);
+    }
+    for id in &ids {
+        driver.release(*id);
+    }
+    ids
+}
+
+fn learning() -> Driver {
+    let mut options: AgentOptions = options();
+    options.lifetime.learns = true;
+    Driver::new(options)
+}
+
+fn learned(driver: &Driver) -> (Option<Duration>, Option<u32>) {
+    driver.environment.stats(driver.agent).next().expect("the origin is known").learned
+}
+
+#[test]
+fn siblings_of_a_connection_that_died_in_use_are_not_tried() {
+    let server = FaultServer::start("third_head_resets");
+    let mut driver = Driver::new(options());
+    let ids = idle(&mut driver, &server, 3);
+    let id = driver.reuse(true);
+    assert_eq!(Some(&id), ids.last());
+    driver.write(id, GET);
+    server.wait_for(&Seen::Head(2, "GET / HTTP/1.1".into()));
+    server.open("go");
+    driver.until_received(id, OK);
+    assert_eq!(driver.closed(CloseReason::Distrusted), 2);
+    assert_eq!((server.heads(), driver.counts()), (vec![1, 1, 2, 1], [0, 0, 1, 0]));
+}
+
+#[test]
+fn sibling_that_became_idle_after_the_lease_is_still_trusted() {
+    let server = FaultServer::start("third_head_resets");
+    let mut driver = Driver::new(options());
+    let busy = driver.open(&server);
+    driver.exchange(busy, OK);
+    let ids = idle(&mut driver, &server, 2);
+    let id = driver.reuse(true);
+    driver.write(id, GET);
+    driver.pass(Duration::from_millis(1));
+    driver.release(busy);
+    server.wait_for(&Seen::Head(2, "GET / HTTP/1.1".into()));
+    server.open("go");
+    driver.until_received(id, OK);
+    assert_eq!((Some(&id), driver.closed(CloseReason::Distrusted)), (ids.last(), 1));
+    assert_eq!(driver.counts(), [0, 1, 1, 0]);
+}
+
+#[test]
+fn connections_that_idled_while_the_machine_slept_are_not_tried() {
+    let server = FaultServer::start("three_connections");
+    let mut driver = Driver::new(options());
+    idle(&mut driver, &server, 2);
+    driver.environment.reactor().wake();
+    driver.turn();
+    driver.environment.reactor().slept = Duration::from_secs(60);
+    assert!(matches!(driver.checkout(true), Lease::New(_)), "a fresh one");
+    assert_eq!(driver.closed(CloseReason::Distrusted), 2);
+}
+
+#[test]
+fn two_closes_at_the_same_age_teach_an_idle_timeout() {
+    let server = FaultServer::start("fin_while_idle_thrice");
+    let mut driver = learning();
+    let age = Duration::from_secs(5);
+    for gate in ["first", "second"] {
+        let id = driver.open(&server);
+        driver.exchange(id, OK);
+        driver.release(id);
+        driver.pass(age);
+        server.open(gate);
+        driver.until_told(Event::Ended { id, reason: CloseReason::PeerFin });
+        driver.until("gone", |driver| driver.counts() == [0; 4]);
+        driver.events.clear();
+    }
+    let (timeout, max_requests) = learned(&driver);
+    let timeout = timeout.expect("a lesson");
+    assert!(timeout < age && timeout > age.mul_f64(0.8), "{timeout:?}");
+    assert_eq!(max_requests, None);
+
+    let id = driver.open(&server);
+    driver.exchange(id, OK);
+    driver.release(id);
+    driver.pass(age.mul_f64(0.95));
+    assert!(matches!(driver.checkout(true), Lease::New(_)), "it is not raced");
+    assert_eq!(driver.closed(CloseReason::Expired), 1);
+}
+
+#[test]
+fn late_look_teaches_the_age_at_which_the_server_closed() {
+    let server = FaultServer::start("fin_while_idle_thrice");
+    let mut driver = learning();
+    for gate in ["first", "second"] {
+        let id = driver.open(&server);
+        driver.exchange(id, OK);
+        driver.release(id);
+        // The test's clock stands for the server's patience, the kernel's for the time until somebody looks.
+        driver.pass(Duration::from_millis(1500));
+        server.open(gate);
+        driver.until_kernel_knows(id);
+        let asleep = std::time::Instant::now();
+        driver.until_others("a while", || asleep.elapsed() > Duration::from_millis(600));
+        driver.until_told(Event::Ended { id, reason: CloseReason::PeerFin });
+        driver.until("gone", |driver| driver.counts() == [0; 4]);
+        driver.events.clear();
+    }
+    let timeout = learned(&driver).0;
+    if cfg!(target_os = "linux") {
+        let is_close = |timeout: Duration| (1300..1700).contains(&timeout.as_millis());
+        assert!(timeout.is_some_and(is_close), "{timeout:?}");
+    }
+}
+
+#[test]
+fn closes_after_the_same_number_of_exchanges_teach_that_number() {
+    let server = FaultServer::start("fin_after_two_exchanges");
+    let mut driver = learning();
+    for gate in ["first", "second"] {
+        let id = driver.open(&server);
+        driver.exchange(id, OK);
+        driver.release(id);
+        assert_eq!(driver.reuse(true), id);
+        driver.exchange(id, OK);
+        server.open(gate);
+        driver.until_kernel_knows(id);
+        assert_eq!(driver.release(id), Some(Release::Kept), "nobody has looked");
+        driver.until_told(Event::Ended { id, reason: CloseReason::PeerFin });
+        driver.until("gone", |driver| driver.counts() == [0; 4]);
+        driver.events.clear();
+    }
+    assert_eq!(learned(&driver), (None, Some(2)));
+    let id = driver.open(&server);
+    driver.exchange(id, OK);
+    driver.release(id);
+    assert_eq!(driver.reuse(true), id);
+    driver.exchange(id, OK);
+    assert_eq!(driver.release(id), Some(Release::Close(CloseReason::MaxRequests)));
+}
+
+#[test]
+fn agent_that_must_not_learn_learns_nothing() {
+    let server = FaultServer::start("fin_while_idle_thrice");
+    let mut driver = Driver::new(options());
+    for gate in ["first", "second"] {
+        let id = driver.open(&server);
+        driver.exchange(id, OK);
+        driver.release(id);
+        driver.pass(Duration::from_secs(5));
+        server.open(gate);
+        driver.until_told(Event::Ended { id, reason: CloseReason::PeerFin });
+        driver.until("gone", |driver| driver.counts() == [0; 4]);
+        driver.events.clear();
+    }
+    assert_eq!(learned(&driver), (None, None));
+}
