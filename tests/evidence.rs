@@ -165,11 +165,20 @@ fn timeout_answer_that_cannot_be_replayed_is_an_answer() {
 #[test]
 fn timeout_answer_to_a_request_that_was_read_is_an_answer() {
     let server = FaultServer::start("times_out_after_second_head");
-    let (mut driver, id) = delivered(Policy::default(), true, &server);
+    let (mut driver, id) = delivered(Policy::default(), false, &server);
     server.open("go");
     driver.until_told(Event::End { id });
     assert!(driver.received(id).starts_with(b"HTTP/1.1 408 "));
     assert_eq!(server.heads(), [2]);
+}
+
+#[test]
+fn timeout_answer_that_closes_is_repeated_if_that_is_harmless() {
+    let server = FaultServer::start("times_out_after_second_head");
+    let (mut driver, id) = delivered(Policy::default(), true, &server);
+    server.open("go");
+    driver.until_received(id, OK);
+    assert_eq!((replayed(&driver, Evidence::Acknowledged), server.heads()), (1, vec![2, 1]));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Scripts of misbehaviour, from `fixtures/faults/*.json`; the README there tells what the steps mean.
+//! Scripts of misbehaviour, from `fixtures/catalogue.json`; the README there tells what the steps mean.
 
 use std::fs;
 use std::path::Path;
@@ -31,9 +31,10 @@ pub(crate) struct Script {
 
 /// Reads the fixture of that name.
 pub(crate) fn load(name: &str) -> Script {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/faults").join(name).with_extension("json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/catalogue.json");
     let text = fs::read_to_string(&path).unwrap_or_else(|error| format!("{}: {error}", path.display()));
-    let fixture: Value = serde_json::from_str(&text).expect(&text);
+    let catalogue: Value = serde_json::from_str(&text).expect(&text);
+    let fixture = catalogue.get("servers").and_then(|servers| servers.get(name)).expect(name);
     let connections = fixture.get("connections").and_then(Value::as_array).expect("a fixture has connections");
     let script = |steps: &Value| steps.as_array().expect("a script is a list of steps").iter().map(step).collect();
     let scripts: Vec<Vec<Step>> = connections.iter().map(script).collect();
@@ -48,6 +49,7 @@ fn step(value: &Value) -> Step {
         None => (value.as_str().unwrap_or_default(), &Value::Null),
     };
     match (word, argument.as_str()) {
+        ("ok", None) => Step::Write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".into()),
         ("accept", None) => Step::Accept,
         ("read_head", None) => Step::ReadHead,
         ("read_body", None) => Step::ReadBody,

@@ -47,7 +47,7 @@ pub(crate) struct FaultServer {
 }
 
 impl FaultServer {
-    /// Plays `fixtures/faults/<fixture>.json`. Connections beyond the last script are refused.
+    /// Plays the server of that name in `fixtures/catalogue.json`. Connections beyond the last script are refused.
     pub(crate) fn start(fixture: &str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("a bound address");

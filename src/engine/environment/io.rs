@@ -35,6 +35,12 @@ fn is_idle_timeout(room: &[u8], count: usize) -> bool {
     head.starts_with(b"HTTP/1.1 408 ") || head.starts_with(b"HTTP/1.0 408 ")
 }
 
+/// Whether a response's head announces the end of its connection.
+fn says_close(room: &[u8], count: usize) -> bool {
+    let head = room.get(..count).unwrap_or_default().to_ascii_lowercase();
+    head.windows(17).any(|words| words == b"connection: close")
+}
+
 fn errno(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EIO)
 }
@@ -230,8 +236,9 @@ impl<R: Reactor> Environment<R> {
                         return true;
                     }
                     if exchange.reused && !exchange.answered && is_idle_timeout(room, count) {
-                        let unread = open.transport.acknowledged_after(exchange.sent_before) == Some(0);
-                        if unread && self.sends_again(id, Death::IdleTimeout) {
+                        let is_unread = || open.transport.acknowledged_after(exchange.sent_before) == Some(0);
+                        let crossed = exchange.idempotent && says_close(room, count) || is_unread();
+                        if crossed && self.sends_again(id, Death::IdleTimeout) {
                             return true;
                         }
                     }

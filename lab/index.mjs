@@ -1,0 +1,99 @@
+// npm run lab: every failure of fixtures/catalogue.json, against each client. Ends with 1 where holdfast misses what is
+// expected beside a scenario.
+import { execFile } from 'node:child_process'
+import { parseArgs, promisify } from 'node:util'
+import { fileURLToPath } from 'node:url'
+import { CLIENTS } from './clients.mjs'
+import { inNamespace, whyNoNetwork } from './network.mjs'
+import { replayCost } from './replay-cost.mjs'
+import { judge, runScenario, SCENARIOS } from './scenario.mjs'
+
+const USAGE = `usage: npm run lab -- [--only scenario]... [--client name]... [--seed n] [--json]
+scenarios: ${Object.keys(SCENARIOS).join(', ')}
+clients: ${Object.keys(CLIENTS).join(', ')}`
+
+const SUBJECT = 'holdfast'
+
+const settings = readArguments()
+const say = settings.json ? () => {} : console.log
+const noNetwork = await whyNoNetwork()
+const results = []
+let misses = 0
+
+const row = (...cells) => cells.map((cell, at) => at < 2 ? cell.padEnd([38, 15][at]) : cell.padStart([9, 9, 15, 8][at - 2] ?? 0)).join(' ')
+say(`seed ${settings.seed}`)
+say(row('scenario', 'client', 'requests', 'failures', 'executed twice', 'replays'))
+for (const name of settings.scenarios) {
+  const scenario = SCENARIOS[name]
+  if (scenario.network && noNetwork) {
+    say(row(name, `not run: ${noNetwork}`))
+    continue
+  }
+  const outcomes = await Promise.all(settings.clients.map((client) => runOne(name, client)))
+  settings.clients.forEach((client, at) => report(name, client, outcomes[at], at === 0))
+}
+const cost = settings.clients.includes(SUBJECT) && settings.scenarios.length > 1 ? await replayCost() : undefined
+if (cost) {
+  const isDear = cost.ratio > 1.2
+  if (isDear) misses++
+  say(`\na replay adds ${cost.added.toFixed(2)} ms, a plain connect and exchange takes ${cost.plain.toFixed(2)} ms: ` +
+    `${cost.ratio.toFixed(2)} times (medians of ${cost.count}; at most 1.2 expected)${isDear ? '   MISSED' : ''}`)
+}
+if (settings.json) console.log(JSON.stringify({ seed: settings.seed, noNetwork, results, cost, misses }, null, 2))
+say(misses ? `\n${misses} expectations missed` : '\nas expected')
+process.exitCode = misses ? 1 : 0
+
+async function runOne (name, client) {
+  if (!SCENARIOS[name].network) return runScenario(name, client, settings.seed)
+  const inside = fileURLToPath(new URL('./inside.mjs', import.meta.url))
+  const [command, args] = inNamespace([process.execPath, inside, name, client, String(settings.seed)])
+  try {
+    return JSON.parse((await promisify(execFile)(command, args)).stdout)
+  } catch (error) {
+    return { error: error.message }
+  }
+}
+
+function report (name, client, outcome, isFirst) {
+  const wrong = client === SUBJECT ? judge(SCENARIOS[name], outcome) : []
+  misses += wrong.length ? 1 : 0
+  results.push({ scenario: name, client, ...outcome, ...(client === SUBJECT && { wrong }) })
+  const { requests = '-', failures = '-', twice = '-', replays = '-', codes = {}, error } = outcome
+  const why = error ?? Object.entries(codes).map(([code, count]) => `${code} ${count}`).join(', ')
+  const cells = [requests, failures, twice, client === SUBJECT ? replays : '-'].map(String)
+  const notes = [why, wrong.length ? `MISSED: ${wrong.join('; ')}` : ''].filter(Boolean).join('   ')
+  say(row(isFirst ? name : '', client, ...cells) + (notes && `   ${notes}`))
+}
+
+function readArguments () {
+  let values
+  try {
+    ({ values } = parseArgs({
+      options: {
+        only: { type: 'string', multiple: true },
+        client: { type: 'string', multiple: true },
+        seed: { type: 'string', default: '1' },
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false }
+      }
+    }))
+  } catch (error) {
+    stop(error.message)
+  }
+  if (values.help) stop()
+  const seed = Number(values.seed)
+  if (!Number.isInteger(seed)) stop(`--seed must be a whole number, not ${values.seed}`)
+  const known = (given, all, what) => {
+    const unknown = given?.find((name) => !Object.hasOwn(all, name))
+    if (unknown !== undefined) stop(`no ${what} is called ${unknown}`)
+    return given ?? Object.keys(all)
+  }
+  const scenarios = known(values.only, SCENARIOS, 'scenario')
+  return { seed, json: values.json, scenarios, clients: known(values.client, CLIENTS, 'client') }
+}
+
+function stop (problem) {
+  if (problem) console.error(problem)
+  console.error(USAGE)
+  process.exit(problem ? 2 : 0)
+}
