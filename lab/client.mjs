@@ -1,6 +1,7 @@
 // One client in a process of its own: works off a scenario's plan against a port, and tells how it went.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CLIENTS } from './clients.mjs'
+import { seeded } from './seeded.mjs'
 
 const { client, port, plan, after, seed } = JSON.parse(process.argv[2])
 const { method = 'GET', body = method === 'GET' ? 0 : 2, status = 200, headers = {}, deadline = 10_000 } = plan
@@ -60,14 +61,4 @@ async function exchange () {
     if (error.evidence) told.evidence[error.evidence] = (told.evidence[error.evidence] ?? 0) + 1
   }
   if (++told.requests === after) earlyReplays = replays()
-}
-
-/** mulberry32: small, and the same on every machine. */
-function seeded (state) {
-  return () => {
-    state = (state + 0x6D2B79F5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }

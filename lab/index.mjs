@@ -29,8 +29,8 @@ for (const name of settings.scenarios) {
     say(row(name, `not run: ${noNetwork}`))
     continue
   }
-  const outcomes = await Promise.all(settings.clients.map((client) => runOne(name, client)))
-  settings.clients.forEach((client, at) => report(name, client, outcomes[at], at === 0))
+  // One after the other: side by side they would race each other for the machine, not the server.
+  for (const client of settings.clients) report(name, client, await runOne(name, client))
 }
 const cost = settings.clients.includes(SUBJECT) && settings.scenarios.length > 1 ? await replayCost() : undefined
 if (cost) {
@@ -54,7 +54,7 @@ async function runOne (name, client) {
   }
 }
 
-function report (name, client, outcome, isFirst) {
+function report (name, client, outcome) {
   const wrong = client === SUBJECT ? judge(SCENARIOS[name], outcome) : []
   misses += wrong.length ? 1 : 0
   results.push({ scenario: name, client, ...outcome, ...(client === SUBJECT && { wrong }) })
@@ -62,7 +62,7 @@ function report (name, client, outcome, isFirst) {
   const why = error ?? Object.entries(codes).map(([code, count]) => `${code} ${count}`).join(', ')
   const cells = [requests, failures, twice, client === SUBJECT ? replays : '-'].map(String)
   const notes = [why, wrong.length ? `MISSED: ${wrong.join('; ')}` : ''].filter(Boolean).join('   ')
-  say(row(isFirst ? name : '', client, ...cells) + (notes && `   ${notes}`))
+  say(row(name, client, ...cells) + (notes && `   ${notes}`))
 }
 
 function readArguments () {
