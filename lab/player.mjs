@@ -13,6 +13,7 @@ export class Player {
   #steps
   #executed
   #unread = Buffer.alloc(0)
+  #closed
   #hasEnded = false
   #hasServed = false
   /** Of the request being read: its id, and how much of it is still to come. */
@@ -24,6 +25,7 @@ export class Player {
     this.#steps = steps
     this.#executed = executed
     socket.on('end', () => { this.#hasEnded = true })
+    this.#closed = new Promise((resolve) => socket.once('close', resolve))
   }
 
   async play () {
@@ -87,7 +89,8 @@ export class Player {
 
   async #unlessClosed (work) {
     if (this.#socket.destroyed) throw new Over()
-    await Promise.race([work, once(this.#socket, 'close').then(() => { throw new Over() })])
+    await Promise.race([work, this.#closed])
+    if (this.#socket.destroyed) throw new Over()
   }
 
   async #more () {

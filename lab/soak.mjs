@@ -44,9 +44,9 @@ const agents = [
   new HttpAgent({ keepAlive: false, retry: false })
 ]
 try {
-  await work(Math.min(10_000, minutes * 15_000)) // until pools, code and caches are as large as they get
+  await work(minutes * 20_000) // until pools, code and the allocator's caches are as large as they get
   const before = await atRest()
-  await work(minutes * 60_000)
+  await work(minutes * 40_000)
   const after = await atRest()
   check(before, after)
   const { requests, answered, failed, ended } = counts
