@@ -1,4 +1,5 @@
-// Servers that people run, raced at their idle timeout: nothing fails, and nothing is executed twice.
+// Servers that people run, raced at their idle timeout: nothing is executed twice, and nothing fails but a POST that the
+// server's kernel had taken when the server closed. Nobody can prove that it was not executed.
 import assert from 'node:assert/strict'
 import http from 'node:http'
 import { test } from 'node:test'
@@ -24,6 +25,7 @@ for (const [name, start] of Object.entries(REAL_SERVERS)) {
     const failures = []
     let next = 0
     const worker = async () => {
+      await sleep(Math.random() * 1000) // as callers come: not all in step
       while (next < REQUESTS) {
         const id = next++
         const method = id % 2 ? 'GET' : 'POST'
@@ -32,21 +34,24 @@ for (const [name, start] of Object.entries(REAL_SERVERS)) {
         const req = http.request({ host: '127.0.0.1', port: server.port, agent, method, headers })
         req.on('error', ({ code, evidence, replayRefused }) => failures.push({ id, method, code, evidence, replayRefused }))
         const { status } = await outcome(req.end(body))
-        if (status !== 200 && failures.at(-1)?.id !== id) failures.push({ id, method, status })
+        if (status !== 200 && !failures.some((failure) => failure.id === id)) failures.push({ id, method, status })
         await sleep(GAP[0] + Math.random() * (GAP[1] - GAP[0]))
       }
     }
     try {
       await Promise.all(Array.from({ length: WORKERS }, worker))
-      assert.deepEqual(failures, [])
+      const isUnprovable = ({ method, evidence }) => method === 'POST' && ['acknowledged', 'unknown'].includes(evidence)
+      assert.deepEqual(failures.filter((failure) => !isUnprovable(failure)), [])
+      assert.ok(failures.length <= REQUESTS / 1000, JSON.stringify(failures))
       agent.destroy()
       const { opened, reused, replays, closed } = await settled(agent)
-      t.diagnostic(`${opened} connections, ${reused} requests on reused ones, replays ${JSON.stringify(replays)}, closed ${JSON.stringify(closed)}`)
+      t.diagnostic(`${failures.length} POSTs without proof, ${opened} connections, ${reused} requests on reused ones, replays ${JSON.stringify(replays)}, closed ${JSON.stringify(closed)}`)
       const times = new Map()
       for (const line of await server.executed()) times.set(line, (times.get(line) ?? 0) + 1)
       const twice = [...times].filter(([line, count]) => count > 1 && line.startsWith('POST'))
       assert.deepEqual(twice, [])
-      for (let id = 0; id < REQUESTS; id += 2) assert.ok(times.has(`POST ${id}`), `POST ${id} was executed`)
+      const failed = new Set(failures.map(({ id }) => id))
+      for (let id = 0; id < REQUESTS; id += 2) assert.ok(failed.has(id) || times.has(`POST ${id}`), `POST ${id} was executed`)
     } finally {
       agent.destroy()
       await server.stop()

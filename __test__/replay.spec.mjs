@@ -155,7 +155,7 @@ for (const way of Object.keys(WAYS)) {
       assert.deepEqual([errors, req.retryCount, req.reusedSocket], [['ECONNRESET'], 0, false])
     }
     assert.equal(server.executed.length, 2)
-    assertStats(await settled(agent), { opened: 2, replays: {}, refused: {} })
+    assertStats(await settled(agent), { opened: 2, replays: {}, refused: { freshConnection: 2 } })
   })
 }
 

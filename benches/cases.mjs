@@ -1,17 +1,29 @@
 // What is measured, in which unit, and what it should reach.
 export const MIB = 1024 * 1024
 export const CLIENTS = ['node', 'holdfast', 'agentkeepalive']
-export const BASELINE = 'node'
 export const SUBJECT = 'holdfast'
+
+export const clientsOf = (benchCase) => benchCase.clients ?? CLIENTS
 
 const rate = { kind: 'get', unit: 'req/s', better: 'higher', read: (run) => run.perSecond }
 const bytes = { unit: 'MiB/s', better: 'higher', read: (run) => run.bytesPerSecond / MIB }
 
-/** `target` is a limit on the median of the ratios to Node's agent; without one a case is reported only. */
+/**
+ * `target` is a limit on the median of the ratios to the first of the clients, Node's agent if a case does not name
+ * others; without one a case is reported only.
+ */
 export const CASES = [
   { name: 'get-1', title: 'small GET, 1 in flight', inFlight: 1, target: 1.0, ...rate },
   { name: 'get-10', title: 'small GET, 10 in flight', inFlight: 10, target: 2.0, ...rate },
   { name: 'get-50', title: 'small GET, 50 in flight', inFlight: 50, target: 2.5, p99: 'no worse', ...rate },
+  {
+    name: 'retry-cost',
+    title: 'small GET, 50 in flight, against retry: false',
+    inFlight: 50,
+    clients: ['retry-off', 'holdfast'],
+    target: 0.97,
+    ...rate
+  },
   { name: 'download', title: '64 MiB download', kind: 'download', inFlight: 1, size: 64 * MIB, target: 1.0, ...bytes },
   { name: 'upload', title: '64 MiB upload', kind: 'upload', inFlight: 1, size: 64 * MIB, target: 1.0, ...bytes },
   { name: 'new-connections', title: 'GET without keep-alive, 10 in flight', inFlight: 10, keepAlive: false, ...rate },

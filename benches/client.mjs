@@ -24,7 +24,13 @@ if (plan.kind === 'memory') {
 async function agentClass (client) {
   if (client === 'node') return http.Agent
   if (client === 'agentkeepalive') return (await import('agentkeepalive')).default
-  return (await import('../index.mjs')).HttpAgent
+  const { HttpAgent } = await import('../index.mjs')
+  if (client === 'holdfast') return HttpAgent
+  return class extends HttpAgent {
+    constructor (options) {
+      super({ ...options, retry: false })
+    }
+  }
 }
 
 function get () {

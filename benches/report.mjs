@@ -1,6 +1,6 @@
 // Medians, ratios with their spread (from the 10th to the 90th percentile of the rounds), and the table.
 import { arch, cpus, release, type } from 'node:os'
-import { BASELINE, CLIENTS, reaches, SUBJECT } from './cases.mjs'
+import { clientsOf, reaches, SUBJECT } from './cases.mjs'
 
 export function machine () {
   const all = cpus()
@@ -11,11 +11,13 @@ export function machine () {
 /** `rounds` is an array of `{ node: run, holdfast: run, … }`; ratios are taken within a round, then their median. */
 export function evaluate (benchCase, rounds) {
   const clients = {}
-  for (const client of CLIENTS) {
+  const names = clientsOf(benchCase)
+  const [baseline] = names
+  for (const client of names) {
     const runs = rounds.map((round) => round[client]).filter((run) => run && !run.error)
     const errors = rounds.map((round) => round[client]?.error).filter(Boolean)
-    const pairs = rounds.filter((round) => usable(round[client]) && usable(round[BASELINE]))
-    const ratio = (read) => spread(pairs.map((round) => read(round[client]) / read(round[BASELINE])))
+    const pairs = rounds.filter((round) => usable(round[client]) && usable(round[baseline]))
+    const ratio = (read) => spread(pairs.map((round) => read(round[client]) / read(round[baseline])))
     clients[client] = {
       value: spread(runs.map(benchCase.read)),
       ratio: ratio(benchCase.read),
@@ -27,7 +29,7 @@ export function evaluate (benchCase, rounds) {
     }
   }
   const { name, title, unit, target, better } = benchCase
-  return { name, title, unit, better, target: target ?? null, clients, verdict: verdict(benchCase, clients[SUBJECT]) }
+  return { name, title, unit, better, baseline, target: target ?? null, clients, verdict: verdict(benchCase, clients[SUBJECT]) }
 }
 
 const usable = (run) => run !== undefined && !run.error
@@ -52,15 +54,15 @@ function verdict (benchCase, subject) {
 
 /** Prints one case as soon as it is done. */
 export function caseLines (result) {
-  const lines = [`\n${result.title}${result.target === null ? '' : ` (target: ${limit(result)} times Node's)`}`]
-  const rows = [['', result.unit, 'ratio to Node (10 %..90 %)', 'p50 ms', 'p99 ms', 'CPU us/req']]
+  const lines = [`\n${result.title}${result.target === null ? '' : ` (target: ${limit(result)} times ${result.baseline}'s)`}`]
+  const rows = [['', result.unit, `ratio to ${result.baseline} (10 %..90 %)`, 'p50 ms', 'p99 ms', 'CPU us/req']]
   for (const [client, numbers] of Object.entries(result.clients)) {
     if (!numbers.value) rows.push([client, 'failed', '', '', '', ''])
     else {
       rows.push([
         client,
         whole(numbers.value.median),
-        client === BASELINE ? '1' : ratioText(numbers.ratio),
+        client === result.baseline ? '1' : ratioText(numbers.ratio),
         fixed(numbers.p50?.median), fixed(numbers.p99?.median), whole(numbers.cpuPerRequest?.median)
       ])
     }

@@ -2,7 +2,7 @@
 import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { parseArgs } from 'node:util'
-import { CASES, CLIENTS, MIB } from './cases.mjs'
+import { CASES, clientsOf, MIB } from './cases.mjs'
 import { startNginx } from './nginx.mjs'
 import { caseLines, evaluate, machine, summaryLines } from './report.mjs'
 
@@ -29,7 +29,7 @@ try {
   }
   const { seconds, rounds } = settings
   if (settings.json) console.log(JSON.stringify({ machine: host, command, seconds, rounds, results }, null, 2))
-  say(`\nholdfast, ratios to Node's agent:\n${summaryLines(results)}`)
+  say(`\nholdfast, ratios to Node's agent, or what a case names:\n${summaryLines(results)}`)
 } finally {
   await cleanUp()
 }
@@ -42,7 +42,8 @@ async function measure (benchCase) {
   const clients = isMemory ? {} : await startClients(benchCase)
   for (let i = 0; i < count; i++) {
     const round = {}
-    for (const name of i % 2 ? CLIENTS.toReversed() : CLIENTS) {
+    const names = clientsOf(benchCase)
+    for (const name of i % 2 ? names.toReversed() : names) {
       progress(`${benchCase.name}: round ${i + 1} of ${count}, ${name}`)
       round[name] = await (isMemory ? measureMemory(name, benchCase) : clients[name].ask({ ms: settings.seconds * 1000 }))
     }
@@ -54,9 +55,10 @@ async function measure (benchCase) {
 }
 
 /** Each in a process that lives for the whole case, warmed up one after the other. */
-async function startClients ({ name, kind, inFlight, size, keepAlive }) {
+async function startClients (benchCase) {
+  const { name, kind, inFlight, size, keepAlive } = benchCase
   const clients = {}
-  for (const client of CLIENTS) {
+  for (const client of clientsOf(benchCase)) {
     progress(`${name}: warming up ${client}`)
     clients[client] = startClient({ client, kind, inFlight, size, keepAlive, port: nginx.port })
     await clients[client].answer()

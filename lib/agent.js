@@ -339,8 +339,7 @@ const pooledAgent = (Base) => class extends countingAgent(Base) {
     this.removeSocket(socket, options)
     removeFrom(this.freeSockets, place.origin.name, socket)
     for (const event of Object.keys(LISTENERS)) socket.removeListener(event, LISTENERS[event])
-    // agentkeepalive counts it too, whoever has it then.
-    socket.once('close', () => { this.closeSocketCount++ })
+    if (socket.destroyed) this.closeSocketCount++ // an idle one that its error ends
     if (place.isForeign ? !socket.destroyed && this.#native.detach(place.number) : socket._handOver()) {
       this._leave(place)
     } else if (place.isForeign) {

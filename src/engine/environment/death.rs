@@ -198,10 +198,7 @@ impl<R: Reactor> Environment<R> {
         match verdict {
             Verdict::Surface(refusal) => {
                 connection.exchange.failure = Some(connection.failure(evidence, refusal));
-                // A first failure on a fresh connection is no question of policy, unless somebody asked for attempts.
-                if refusal != Refusal::FreshConnection || policy.attempts > 0 {
-                    self.agent(agent).tally(origin).refused(refusal);
-                }
+                self.agent(agent).tally(origin).refused(refusal);
                 return false;
             }
             Verdict::Replay => {
