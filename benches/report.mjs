@@ -81,12 +81,12 @@ export function summaryLines (results) {
   const width = Math.max(...results.map(({ title }) => title.length))
   return results.map((result) => {
     const ratio = result.clients[SUBJECT].ratio
-    const target = `target ${limit(result).padEnd(6)}`
+    const target = `target ${limit(result).padEnd(7)}`
     return `  ${[result.title.padEnd(width), target, ratioText(ratio).padStart(20), result.verdict].join('   ')}`
   }).join('\n')
 }
 
-const limit = ({ target, better }) => target === null ? '-' : `${better === 'lower' ? '<=' : '>='} ${target.toFixed(1)}`
+const limit = ({ target, better }) => target === null ? '-' : `${better === 'lower' ? '<=' : '>='} ${target.toFixed(2)}`
 const ratioText = (ratio) => ratio ? `${two(ratio.median)} (${two(ratio.low)}..${two(ratio.high)})` : '-'
 const two = (number) => number.toFixed(2)
 const whole = (number) => number === undefined ? '-' : Math.round(number).toLocaleString('en-US')
