@@ -24,8 +24,8 @@ for (const [name, start] of Object.entries(REAL_SERVERS)) {
     const agent = new AgentUnderTest({ agentKeepAliveTimeoutBuffer: 50 })
     const failures = []
     let next = 0
+    // All in step, so that each has a connection of its own, which idles through its pause.
     const worker = async () => {
-      await sleep(Math.random() * 1000) // as callers come: not all in step
       while (next < REQUESTS) {
         const id = next++
         const method = id % 2 ? 'GET' : 'POST'
