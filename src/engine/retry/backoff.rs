@@ -23,7 +23,8 @@ impl Backoff {
     /// The wait before attempt number `retry`, counted from 0. `random` is in `0.0..1.0`.
     #[must_use]
     pub fn wait(&self, retry: u32, random: f64) -> Duration {
-        let step = 1u32.checked_shl(retry).and_then(|factor| self.base.checked_mul(factor)).unwrap_or(self.max);
+        let factor = 1u32.checked_shl(retry).unwrap_or(u32::MAX);
+        let step = self.base.checked_mul(factor).unwrap_or(self.max);
         step.min(self.max).mul_f64(random)
     }
 }
@@ -38,6 +39,12 @@ mod tests {
         let backoff = Backoff { base: Duration::from_millis(100), max: Duration::from_millis(500) };
         let steps: Vec<u128> = (0..4).map(|retry| backoff.wait(retry, 1.0).as_millis()).collect();
         assert_eq!(steps, [100, 200, 400, 500]);
+    }
+
+    #[test]
+    fn base_of_nothing_never_waits() {
+        let backoff = Backoff { base: Duration::ZERO, max: Duration::from_secs(1) };
+        assert_eq!(backoff.wait(40, 1.0), Duration::ZERO);
     }
 
     proptest! {
