@@ -10,12 +10,11 @@ use holdfast::engine::environment::{AgentOptions, Event, Failure, Trouble, Wrote
 use holdfast::engine::pool::{CloseReason, ConnectionId};
 use holdfast::engine::reactor::Reactor;
 use holdfast::engine::retry::{Backoff, Evidence, Policy, Refusal, Share};
-use support::GET;
 use support::driver::{Driver, options, place_of};
 use support::ports::refusing_port;
 use support::server::FaultServer;
+use support::{GET, OK};
 
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const NOTHING: Share = Share { ratio: 0.0, min_per_second: 0.0 };
 
 fn attempts(attempts: u32) -> Policy {
@@ -134,10 +133,7 @@ fn close_during_a_wait_leaves_nothing() {
 fn empty_budget_surfaces_the_first_error() {
     let server = FaultServer::start("fin_after_second_head");
     let mut driver = driver(Policy { share: NOTHING, ..Policy::default() });
-    let id = driver.open(&server);
-    driver.exchange(id, OK);
-    driver.release(id);
-    driver.reuse(true);
+    let id = driver.open_and_reuse(&server, true);
     driver.write(id, GET);
     driver.until_told(Event::End { id });
     assert_eq!((failure(&mut driver, id).refusal, server.heads()), (Refusal::Budget, vec![2]));

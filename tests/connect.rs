@@ -9,14 +9,13 @@ use std::time::Duration;
 use holdfast::engine::connect::{Failure, LookupFailure, Place, Target};
 use holdfast::engine::environment::{AgentOptions, Event, Trouble, Wrote};
 use holdfast::engine::pool::{CloseReason, ConnectionId};
-use support::GET;
 use support::driver::{Driver, options, place_of, target};
 #[cfg(target_os = "linux")]
 use support::ports::FullQueue;
 use support::ports::refusing_port;
 use support::server::{FaultServer, Seen};
+use support::{GET, OK};
 
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 

@@ -14,9 +14,7 @@ use holdfast::engine::pool::CloseReason;
 use support::driver::{Driver, options, place_of};
 use support::ports::FullQueue;
 use support::server::{FaultServer, Seen};
-use support::{GET, post};
-
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+use support::{GET, OK, post};
 
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("Linux").count()

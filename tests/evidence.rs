@@ -12,9 +12,7 @@ use holdfast::engine::pool::{CloseReason, ConnectionId};
 use holdfast::engine::retry::{Evidence, NonIdempotent, Policy, Refusal};
 use support::driver::{Driver, options};
 use support::server::{FaultServer, Seen};
-use support::{GET, post};
-
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+use support::{GET, OK, post};
 
 fn driver(policy: Policy) -> Driver {
     Driver::new(AgentOptions { retry: Arc::new(policy), ..options() })
@@ -35,10 +33,7 @@ fn clogged(policy: Policy, idempotent: bool, server: &FaultServer) -> (Driver, C
 /// A connection leased again, whose server has read the request.
 fn delivered(policy: Policy, idempotent: bool, server: &FaultServer) -> (Driver, ConnectionId) {
     let mut driver = driver(policy);
-    let id = driver.open(server);
-    driver.exchange(id, OK);
-    driver.release(id);
-    assert_eq!(driver.reuse(idempotent), id);
+    let id = driver.open_and_reuse(server, idempotent);
     assert_eq!(driver.write(id, GET), Wrote::Taken);
     let unread = driver.environment.transport(id).expect("it is open").sent();
     server.wait_for(&Seen::Head(0, "GET / HTTP/1.1".into()));
@@ -113,10 +108,7 @@ fn policy_of_always_sends_again_what_may_have_been_executed() {
 fn request_s_own_policy_comes_before_the_agent_s() {
     let server = FaultServer::start("closes_after_second_head_when_told");
     let mut driver = driver(Policy::default());
-    let id = driver.open(&server);
-    driver.exchange(id, OK);
-    driver.release(id);
-    driver.reuse(true);
+    let id = driver.open_and_reuse(&server, true);
     driver.environment.set_policy(id, Arc::new(Policy { enabled: false, ..Policy::default() }));
     driver.write(id, GET);
     server.wait_for(&Seen::Head(0, "GET / HTTP/1.1".into()));
@@ -130,10 +122,7 @@ fn reset_with_unacknowledged_bytes_proves_nothing() {
     // Read and reset at once: the acknowledgement of what was read is still delayed, so the bytes look undelivered.
     let server = FaultServer::start("rst_after_second_head");
     let mut driver = driver(Policy::default());
-    let id = driver.open(&server);
-    driver.exchange(id, OK);
-    driver.release(id);
-    driver.reuse(false);
+    let id = driver.open_and_reuse(&server, false);
     driver.write(id, GET);
     driver.until_told(Event::ReadFailed { id, errno: libc::ECONNRESET });
     let Failure { evidence, refusal, .. } = failure(&mut driver, id);

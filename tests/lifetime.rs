@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use holdfast::engine::environment::{AgentOptions, Event};
 use holdfast::engine::lifetime::{Hint, Limits};
 use holdfast::engine::pool::{CloseReason, ConnectionId, Release};
+use support::OK;
 use support::driver::{Driver, options};
 use support::server::FaultServer;
 
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const SECOND: Duration = Duration::from_secs(1);
 
 fn limited(change: impl FnOnce(&mut Limits)) -> Driver {

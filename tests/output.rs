@@ -10,9 +10,7 @@ use holdfast::engine::environment::{Event, Wrote};
 use holdfast::engine::pool::{CloseReason, ConnectionId, Release};
 use support::driver::{Driver, options};
 use support::server::{FaultServer, Seen};
-use support::{GET, post};
-
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+use support::{GET, OK, post};
 
 /// More than the buffers of both ends take.
 const LARGE: usize = 16 << 20;

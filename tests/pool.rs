@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use holdfast::engine::environment::{AgentOptions, Event, Lease};
 use holdfast::engine::pool::{CloseReason, ConnectionId, Limits, Release};
+use support::OK;
 use support::driver::{Driver, options};
 use support::server::{FaultServer, Seen};
-
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 fn limited(limits: Limits) -> Driver {
     Driver::new(AgentOptions { limits, ..options() })

@@ -10,17 +10,12 @@ use std::sync::Arc;
 
 use support::driver::{Driver, options};
 use support::server::{FaultServer, Seen};
-use support::{GET, post};
-
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+use support::{GET, OK, post};
 
 /// A connection that has served once and is leased again.
 fn reused(retry: Policy, idempotent: bool, server: &FaultServer) -> (Driver, ConnectionId) {
     let mut driver = Driver::new(AgentOptions { retry: Arc::new(retry), ..options() });
-    let id = driver.open(server);
-    driver.exchange(id, OK);
-    driver.release(id);
-    assert_eq!(driver.reuse(idempotent), id);
+    let id = driver.open_and_reuse(server, idempotent);
     (driver, id)
 }
 

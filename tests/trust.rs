@@ -8,11 +8,9 @@ use std::time::Duration;
 use holdfast::engine::environment::{AgentOptions, Event, Lease};
 use holdfast::engine::pool::{CloseReason, ConnectionId, Release};
 use holdfast::engine::reactor::Reactor;
-use support::GET;
 use support::driver::{Driver, options};
 use support::server::{FaultServer, Seen};
-
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+use support::{GET, OK};
 
 /// As many idle connections to `server`.
 fn idle(driver: &mut Driver, server: &FaultServer, count: usize) -> Vec<ConnectionId> {
@@ -30,6 +28,13 @@ fn learning() -> Driver {
     let mut options: AgentOptions = options();
     options.lifetime.learns = true;
     Driver::new(options)
+}
+
+/// Its peer has closed it, and its number is free.
+fn until_closed(driver: &mut Driver, id: ConnectionId) {
+    driver.until_told(Event::Ended { id, reason: CloseReason::PeerFin });
+    driver.until("gone", |driver| driver.counts() == [0; 4]);
+    driver.events.clear();
 }
 
 fn learned(driver: &Driver) -> (Option<Duration>, Option<u32>) {
@@ -92,9 +97,7 @@ fn two_closes_at_the_same_age_teach_an_idle_timeout() {
         driver.release(id);
         driver.pass(age);
         server.open(gate);
-        driver.until_told(Event::Ended { id, reason: CloseReason::PeerFin });
-        driver.until("gone", |driver| driver.counts() == [0; 4]);
-        driver.events.clear();
+        until_closed(&mut driver, id);
     }
     let (timeout, max_requests) = learned(&driver);
     let timeout = timeout.expect("a lesson");
@@ -123,9 +126,7 @@ fn late_look_teaches_the_age_at_which_the_server_closed() {
         driver.until_kernel_knows(id);
         let asleep = std::time::Instant::now();
         driver.until_others("a while", || asleep.elapsed() > Duration::from_millis(600));
-        driver.until_told(Event::Ended { id, reason: CloseReason::PeerFin });
-        driver.until("gone", |driver| driver.counts() == [0; 4]);
-        driver.events.clear();
+        until_closed(&mut driver, id);
     }
     let timeout = learned(&driver).0;
     if cfg!(target_os = "linux") {
@@ -139,23 +140,15 @@ fn closes_after_the_same_number_of_exchanges_teach_that_number() {
     let server = FaultServer::start("fin_after_two_exchanges");
     let mut driver = learning();
     for gate in ["first", "second"] {
-        let id = driver.open(&server);
-        driver.exchange(id, OK);
-        driver.release(id);
-        assert_eq!(driver.reuse(true), id);
+        let id = driver.open_and_reuse(&server, true);
         driver.exchange(id, OK);
         server.open(gate);
         driver.until_kernel_knows(id);
         assert_eq!(driver.release(id), Some(Release::Kept), "nobody has looked");
-        driver.until_told(Event::Ended { id, reason: CloseReason::PeerFin });
-        driver.until("gone", |driver| driver.counts() == [0; 4]);
-        driver.events.clear();
+        until_closed(&mut driver, id);
     }
     assert_eq!(learned(&driver), (None, Some(2)));
-    let id = driver.open(&server);
-    driver.exchange(id, OK);
-    driver.release(id);
-    assert_eq!(driver.reuse(true), id);
+    let id = driver.open_and_reuse(&server, true);
     driver.exchange(id, OK);
     assert_eq!(driver.release(id), Some(Release::Close(CloseReason::MaxRequests)));
 }
@@ -170,9 +163,7 @@ fn agent_that_must_not_learn_learns_nothing() {
         driver.release(id);
         driver.pass(Duration::from_secs(5));
         server.open(gate);
-        driver.until_told(Event::Ended { id, reason: CloseReason::PeerFin });
-        driver.until("gone", |driver| driver.counts() == [0; 4]);
-        driver.events.clear();
+        until_closed(&mut driver, id);
     }
     assert_eq!(learned(&driver), (None, None));
 }

@@ -237,6 +237,15 @@ impl Driver {
         self.until_received(id, answer);
     }
 
+    /// A connection that has served once and is leased again.
+    pub(crate) fn open_and_reuse(&mut self, server: &FaultServer, idempotent: bool) -> ConnectionId {
+        let id = self.open(server);
+        self.exchange(id, super::OK);
+        self.release(id);
+        assert_eq!(self.reuse(idempotent), id);
+        id
+    }
+
     pub(crate) fn release(&mut self, id: ConnectionId) -> Option<Release> {
         let now = self.now();
         self.environment.release(id, true, now)

@@ -49,7 +49,7 @@ fn step(value: &Value) -> Step {
         None => (value.as_str().unwrap_or_default(), &Value::Null),
     };
     match (word, argument.as_str()) {
-        ("ok", None) => Step::Write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".into()),
+        ("ok", None) => Step::Write(super::OK.into()),
         ("accept", None) => Step::Accept,
         ("read_head", None) => Step::ReadHead,
         ("read_body", None) => Step::ReadBody,
