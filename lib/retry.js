@@ -14,7 +14,6 @@ for (const [number, [code]] of getSystemErrorMap()) numbers.set(code, [code.star
 // What callers see of a name without an address.
 numbers.set('ENOTFOUND', ['EAI_NONAME', 'EAI_NODATA'].flatMap((code) => numbers.get(code) ?? []))
 
-const OFF = { enabled: false, methods: METHODS, maxBodyBytes: 0 }
 const DEFAULTS = {
   enabled: true,
   methods: METHODS,
@@ -28,29 +27,28 @@ const DEFAULTS = {
 
 const isRecord = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
 
-const words = (name, value, pattern, example) => {
-  if (!Array.isArray(value)) throw invalidType(name, 'an instance of Array', value)
+const words = (name, value) => {
+  if (!Array.isArray(value)) throw invalidType(`options.${name}`, 'an instance of Array', value)
   for (const word of value) {
-    if (typeof word !== 'string') throw invalidType(name, 'an array of strings', word)
-    if (!pattern(word)) throw invalidValue(name, `must hold ${example}`, word)
+    if (typeof word !== 'string') throw invalidType(`options.${name}`, 'an array of strings', word)
   }
   return value
 }
 
-/** A record of numbers under another one. */
+/** A record of options, and `base` for what it leaves out. */
 const record = (rules) => (name, value, base) => {
   if (!isRecord(value)) throw invalidType(`options.${name}`, 'of type object', value)
   const merged = { ...base }
   for (const [word, given] of Object.entries(value)) {
     if (given === undefined) continue
     if (!Object.hasOwn(rules, word)) throw invalidValue(`options.${name}.${word}`, 'is not an option', given)
-    merged[word] = rules[word](`${name}.${word}`, given)
+    merged[word] = rules[word](`${name}.${word}`, given, base[word])
   }
   return merged
 }
 
-const RULES = {
-  methods: (name, value) => words(`options.${name}`, value, () => true, 'methods').map((method) => method.toUpperCase()),
+const policyOf = record({
+  methods: (name, value) => words(name, value).map((method) => method.toUpperCase()),
   maxBodyBytes: numeric(0, 2 ** 32 - 1, true),
   attempts: numeric(0, 2 ** 31 - 1, true),
   backoff: record({ base: milliseconds, max: milliseconds }),
@@ -59,8 +57,12 @@ const RULES = {
     if (NON_IDEMPOTENT.includes(value)) return value
     throw invalidValue(`options.${name}`, `must be one of ${NON_IDEMPOTENT.map((word) => `'${word}'`).join(', ')}`, value)
   },
-  codes: (name, value) => words(`options.${name}`, value, (code) => numbers.has(code), 'codes of system errors')
-}
+  codes: (name, value) => {
+    const unknown = words(name, value).find((code) => !numbers.has(code))
+    if (unknown === undefined) return value
+    throw invalidValue(`options.${name}`, 'must hold codes of system errors', unknown)
+  }
+})
 
 /** The same as the engine takes it, beside what only JavaScript needs. */
 const compiled = (policy) => ({
@@ -82,16 +84,10 @@ const compiled = (policy) => ({
 /** A policy from what was given, and from `base`, an agent's own, for what was not. */
 const parseRetry = (given, base = undefined) => {
   const under = base?.policy.enabled ? base.policy : DEFAULTS
-  if (given === false) return compiled({ ...DEFAULTS, ...OFF })
+  if (given === false) return compiled({ ...DEFAULTS, enabled: false })
   if (given === undefined || given === null || given === true) return compiled(under)
   if (!isRecord(given)) throw invalidType('options.retry', 'false or an object', given)
-  const policy = { ...under }
-  for (const [name, value] of Object.entries(given)) {
-    if (value === undefined) continue
-    if (!Object.hasOwn(RULES, name)) throw invalidValue(`options.retry.${name}`, 'is not an option', value)
-    policy[name] = RULES[name](`retry.${name}`, value, policy[name])
-  }
-  return compiled(policy)
+  return compiled(policyOf('retry', given, under))
 }
 
 module.exports = { parseRetry }

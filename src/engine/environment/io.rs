@@ -30,15 +30,14 @@ pub enum Wrote {
 }
 
 /// Whether a response begins as one that says: the request took too long to come.
-fn is_idle_timeout(room: &[u8], count: usize) -> bool {
-    let head = room.get(..count).unwrap_or_default();
+fn is_idle_timeout(head: &[u8]) -> bool {
     head.starts_with(b"HTTP/1.1 408 ") || head.starts_with(b"HTTP/1.0 408 ")
 }
 
 /// Whether a response's head announces the end of its connection.
-fn says_close(room: &[u8], count: usize) -> bool {
-    let head = room.get(..count).unwrap_or_default().to_ascii_lowercase();
-    head.windows(17).any(|words| words == b"connection: close")
+fn says_close(head: &[u8]) -> bool {
+    const CLOSE: &[u8] = b"connection: close";
+    head.windows(CLOSE.len()).any(|words| words.eq_ignore_ascii_case(CLOSE))
 }
 
 fn errno(error: &io::Error) -> i32 {
@@ -235,9 +234,10 @@ impl<R: Reactor> Environment<R> {
                         self.died(id, Death::Unsolicited);
                         return true;
                     }
-                    if exchange.reused && !exchange.answered && is_idle_timeout(room, count) {
+                    let head = room.get(..count).unwrap_or_default();
+                    if exchange.reused && !exchange.answered && is_idle_timeout(head) {
                         let is_unread = || open.transport.acknowledged_after(exchange.sent_before) == Some(0);
-                        let crossed = exchange.idempotent && says_close(room, count) || is_unread();
+                        let crossed = exchange.idempotent && says_close(head) || is_unread();
                         if crossed && self.sends_again(id, Death::IdleTimeout) {
                             return true;
                         }

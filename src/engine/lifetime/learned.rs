@@ -50,16 +50,41 @@ impl Observation {
     }
 }
 
+/// The largest value of late, and when it was seen.
+#[derive(Clone, Copy, Debug)]
+struct Most<T>(Option<(T, Instant)>);
+
+impl<T> Default for Most<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Copy + PartialOrd> Most<T> {
+    /// Takes note of a value; whether it is the largest now.
+    fn note(&mut self, value: T, now: Instant) -> bool {
+        let is_most = self.get(now).is_none_or(|most| value >= most);
+        if is_most {
+            self.0 = Some((value, now));
+        }
+        is_most
+    }
+
+    fn get(&self, now: Instant) -> Option<T> {
+        self.0.filter(|(_, at)| *at + MEMORY > now).map(|(value, _)| value)
+    }
+}
+
 /// One origin's lessons.
 #[derive(Clone, Debug, Default)]
 pub struct Learned {
     observations: VecDeque<Observation>,
     idle_timeout: Option<Duration>,
     max_requests: Option<u32>,
-    /// The longest idle time after which a connection still served, and when that was.
-    survived: Option<(Duration, Instant)>,
-    /// The most exchanges that a connection has served, and when that was.
-    served: Option<(u32, Instant)>,
+    /// The idle time after which a connection still served.
+    survived: Most<Duration>,
+    /// The exchanges that a connection has served.
+    served: Most<u32>,
 }
 
 fn are_similar(shorter: Duration, longer: Duration) -> bool {
@@ -91,18 +116,10 @@ impl Learned {
 
     /// Takes note of a connection that served its exchange number `requests` after it had been idle for `idle`.
     pub fn survived(&mut self, idle: Duration, requests: u32, now: Instant) {
-        let is_old = |at: Instant| at + MEMORY <= now;
-        if self.survived.is_none_or(|(longest, at)| idle >= longest || is_old(at)) {
-            self.survived = Some((idle, now));
-            if self.idle_timeout.is_some_and(|timeout| timeout < idle) {
-                self.conclude(now);
-            }
-        }
-        if self.served.is_none_or(|(most, at)| requests >= most || is_old(at)) {
-            self.served = Some((requests, now));
-            if self.max_requests.is_some_and(|max| max < requests) {
-                self.conclude(now);
-            }
+        let outlives = self.survived.note(idle, now) && self.idle_timeout.is_some_and(|timeout| timeout < idle);
+        let exceeds = self.served.note(requests, now) && self.max_requests.is_some_and(|max| max < requests);
+        if outlives || exceeds {
+            self.conclude(now);
         }
     }
 
@@ -123,9 +140,7 @@ impl Learned {
     }
 
     fn conclude(&mut self, now: Instant) {
-        let recent = |at: Instant| at + MEMORY > now;
-        let survived = self.survived.filter(|(_, at)| recent(*at)).map(|(idle, _)| idle);
-        let served = self.served.filter(|(_, at)| recent(*at)).map(|(requests, _)| requests);
+        let (survived, served) = (self.survived.get(now), self.served.get(now));
         let telling: Vec<_> = self.observations.iter().filter(|observation| !observation.is_mass_close()).collect();
         let pairs =
             telling.iter().enumerate().flat_map(|(n, one)| telling.iter().skip(n + 1).map(move |other| (one, other)));
