@@ -1,15 +1,13 @@
 // What comes to a connection between its checkout and its request, and what is told of an idle one's end.
 import assert from 'node:assert/strict'
 import http from 'node:http'
-import { test } from 'node:test'
-import { isHoldfast } from './support/agents.mjs'
 import { plain, reset } from './support/breaking.mjs'
 import { assertStats, outcome, settled } from './support/outcome.mjs'
 import { ok, scripted } from './support/servers.mjs'
 import { until } from './support/wait.mjs'
-import { exchange, to, within as withAny } from './support/within.mjs'
+import { exchange, to, withinHoldfast } from './support/within.mjs'
 
-const within = isHoldfast ? withAny : (claim) => test(claim, { skip: 'what is claimed here is holdfast\'s' }, () => {})
+const within = withinHoldfast('what is claimed here is holdfast\'s')
 
 within('unsolicited_bytes_in_the_tick_of_the_lease_answer_no_request', plain, async ({ server, agent }) => {
   await exchange(server, agent)

@@ -3,28 +3,20 @@
 import assert from 'node:assert/strict'
 import http from 'node:http'
 import net from 'node:net'
-import { test } from 'node:test'
-import { AgentUnderTest, isHoldfast } from './support/agents.mjs'
+import { AgentUnderTest } from './support/agents.mjs'
 import { plain } from './support/breaking.mjs'
 import { block, serverElsewhere } from './support/elsewhere.mjs'
 import { holding, past } from './support/holding.mjs'
 import { assertStats, outcome, settled } from './support/outcome.mjs'
-import { ok, scripted } from './support/servers.mjs'
+import { hinting } from './support/servers.mjs'
 import { once, until } from './support/wait.mjs'
-import { exchange, to, within as withAny } from './support/within.mjs'
+import { exchange, failure, sent, to, withinHoldfast } from './support/within.mjs'
 
-const within = isHoldfast ? withAny : (claim) => test(claim, { skip: 'these limits are holdfast\'s' }, () => {})
+const within = withinHoldfast('these limits are holdfast\'s')
 
 const LONG = 60_000
 /** Clocks round: an idle time of 50 ms may look like 49. */
 const ROUNDING = 1
-
-const sent = (server, agent, options) => outcome(http.get(to(server, agent, options)))
-
-/** A server whose every answer has these header lines. */
-const hinting = (headers) => () => scripted((socket) => socket.write(ok('x', headers)))
-
-const failure = async (req) => (await once(req, 'error'))[0]
 
 /** The connection of a second request, after `prepare`, ends by time alone, and not before `limit`. */
 const expires = (claim, agentOptions, limit, { prepare, starting = plain, reason = 'expired' } = {}) =>

@@ -8,22 +8,15 @@ import { plain } from './support/breaking.mjs'
 import { block } from './support/elsewhere.mjs'
 import { holding, past } from './support/holding.mjs'
 import { assertStats, outcome, settled } from './support/outcome.mjs'
-import { ok, scripted } from './support/servers.mjs'
+import { hinting, ok, scripted } from './support/servers.mjs'
 import { once } from './support/wait.mjs'
-import { exchange, to, within as withAny } from './support/within.mjs'
+import { exchange, failure, sent, to, withinHoldfast } from './support/within.mjs'
 
-const within = isHoldfast ? withAny : (claim) => test(claim, { skip: 'these limits are holdfast\'s' }, () => {})
+const within = withinHoldfast('these limits are holdfast\'s')
 
 const LONG = 60_000
 /** Clocks round: 50 ms may look like 49. */
 const ROUNDING = 1
-
-const sent = (server, agent, options) => outcome(http.get(to(server, agent, options)))
-
-/** A server whose every answer has these header lines. */
-const hinting = (headers) => () => scripted((socket) => socket.write(ok('x', headers)))
-
-const failure = async (req) => (await once(req, 'error'))[0]
 
 test('free_socket_timeout_as_a_text_becomes_milliseconds', { skip: !isHoldfast }, () => {
   for (const [given, expected] of [['30s', 30_000], ['2m', 120_000], ['1h', 3_600_000], ['500', 500]]) {

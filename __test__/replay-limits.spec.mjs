@@ -3,15 +3,13 @@ import assert from 'node:assert/strict'
 import http from 'node:http'
 import net from 'node:net'
 import { Readable } from 'node:stream'
-import { test } from 'node:test'
-import { isHoldfast } from './support/agents.mjs'
 import { breaksSecond, plain, reset } from './support/breaking.mjs'
 import { assertStats, outcome, settled } from './support/outcome.mjs'
 import { ok, rawServer, scripted } from './support/servers.mjs'
 import { once, turns, until } from './support/wait.mjs'
-import { exchange, to, within as withAny } from './support/within.mjs'
+import { exchange, to, withinHoldfast } from './support/within.mjs'
 
-const within = isHoldfast ? withAny : (claim) => test(claim, { skip: 'Node\'s agent replays nothing' }, () => {})
+const within = withinHoldfast('Node\'s agent replays nothing')
 
 const BUFFER = 65_536
 const POST = { method: 'POST' }

@@ -1,16 +1,14 @@
 // The first replay: what is sent again when a reused connection dies, what never is, and what the numbers say.
 import assert from 'node:assert/strict'
 import http from 'node:http'
-import { test } from 'node:test'
-import { isHoldfast } from './support/agents.mjs'
 import { breaking, breaksSecond, fin, plain, reset } from './support/breaking.mjs'
 import { block, serverElsewhere } from './support/elsewhere.mjs'
 import { assertStats, outcome, settled } from './support/outcome.mjs'
 import { ok, scripted } from './support/servers.mjs'
 import { deferred, once, turns, until } from './support/wait.mjs'
-import { exchange, to, within as withAny } from './support/within.mjs'
+import { exchange, to, withinHoldfast } from './support/within.mjs'
 
-const within = isHoldfast ? withAny : (claim) => test(claim, { skip: 'Node\'s agent replays nothing' }, () => {})
+const within = withinHoldfast('Node\'s agent replays nothing')
 
 const WAYS = { fin, reset }
 const POST = { method: 'POST' }

@@ -1,19 +1,16 @@
 // The option `retry` of agents and requests, what failed requests tell, and what origins teach.
 import assert from 'node:assert/strict'
 import http from 'node:http'
-import { test } from 'node:test'
-import { isHoldfast } from './support/agents.mjs'
 import { breaking, breaksSecond, fin, plain, reset } from './support/breaking.mjs'
 import { assertStats, outcome, settled } from './support/outcome.mjs'
 import { ok, rawServer, refusedPort, scripted } from './support/servers.mjs'
 import { once, turns, until } from './support/wait.mjs'
-import { exchange, to, within as withAny } from './support/within.mjs'
+import { exchange, failure, to, withinHoldfast } from './support/within.mjs'
 
-const within = isHoldfast ? withAny : (claim) => test(claim, { skip: 'Node\'s agent retries nothing' }, () => {})
+const within = withinHoldfast('Node\'s agent retries nothing')
 
 const POST = { method: 'POST' }
 const QUICK = { base: 1, max: 5 }
-const failed = async (req) => (await once(req, 'error'))[0]
 
 // A request's own policy.
 
@@ -54,7 +51,7 @@ within('request_s_own_retry_holds_for_one_that_had_to_wait', breaksSecond(fin), 
 within('request_s_own_cap_counts', breaksSecond(fin), async ({ server, agent }) => {
   await exchange(server, agent)
   const options = { method: 'PUT', retry: { maxBodyBytes: 1 } }
-  const error = await failed(http.request(to(server, agent, options)).end('abc'))
+  const error = await failure(http.request(to(server, agent, options)).end('abc'))
   assert.equal(error.replayRefused, 'capped')
 })
 
@@ -86,7 +83,7 @@ within('refused_connect_is_tried_again_until_the_server_is_there', plain, async 
 within('attempts_that_are_spent_surface_node_s_error_with_their_number', plain, async ({ agent }) => {
   const port = await refusedPort()
   const req = http.get({ host: '127.0.0.1', port, agent })
-  const error = await failed(req)
+  const error = await failure(req)
   assert.deepEqual([error.code, error.syscall, error.address, error.port], ['ECONNREFUSED', 'connect', '127.0.0.1', port])
   assert.deepEqual([error.attempts, error.replayRefused, error.evidence, error.reused], [3, 'spent', 'notWritten', false])
   assert.equal(req.retryCount, 2)
@@ -95,9 +92,9 @@ within('attempts_that_are_spent_surface_node_s_error_with_their_number', plain, 
 
 within('name_that_does_not_exist_is_tried_again_only_if_its_code_is_listed', plain, async ({ agent }) => {
   const get = (retry) => http.get({ host: 'holdfast.invalid', agent, retry })
-  const unlisted = await failed(get(undefined))
+  const unlisted = await failure(get(undefined))
   assert.equal(unlisted.attempts, 1)
-  const listed = await failed(get({ codes: [unlisted.code] }))
+  const listed = await failure(get({ codes: [unlisted.code] }))
   assert.deepEqual([listed.code, listed.attempts], [unlisted.code, 3])
 }, { agentOptions: { retry: { attempts: 2, backoff: QUICK } } })
 
@@ -130,7 +127,7 @@ within('idempotent_request_reset_on_a_fresh_connection_gets_its_attempts', break
 
 within('empty_budget_surfaces_the_first_error_and_says_so', breaksSecond(fin), async ({ server, agent }) => {
   await exchange(server, agent)
-  const error = await failed(http.get(to(server, agent)))
+  const error = await failure(http.get(to(server, agent)))
   assert.deepEqual([error.code, error.replayRefused], ['ECONNRESET', 'budget'])
   assertStats(await settled(agent), { replays: {}, refused: { budget: 1 } })
 }, { agentOptions: { retry: { budget: { ratio: 0, minPerSecond: 0 } } } })
@@ -139,7 +136,7 @@ within('empty_budget_surfaces_the_first_error_and_says_so', breaksSecond(fin), a
 
 within('post_that_the_server_had_read_tells_what_is_known_of_it', breaksSecond(fin), async ({ server, agent }) => {
   await exchange(server, agent)
-  const error = await failed(http.request(to(server, agent, POST)).end('abc'))
+  const error = await failure(http.request(to(server, agent, POST)).end('abc'))
   const { code, message, reused, idleMs, requestsOnSocket, evidence, attempts, replayRefused } = error
   assert.deepEqual([code, message], ['ECONNRESET', 'socket hang up'])
   assert.deepEqual({ reused, requestsOnSocket, attempts }, { reused: true, requestsOnSocket: 1, attempts: 1 })
@@ -159,7 +156,7 @@ within('error_that_the_caller_makes_gets_no_facts', plain, async ({ server, agen
   const req = http.get(to(server, agent))
   const error = new Error('mine')
   req.destroy(error)
-  assert.equal(await failed(req), error)
+  assert.equal(await failure(req), error)
   assert.deepEqual(Object.keys(error), [])
 })
 

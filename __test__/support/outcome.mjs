@@ -1,6 +1,6 @@
 // How requests end, and what the agent's numbers say then.
 import assert from 'node:assert/strict'
-import { assertNumbersAddUp } from './stats.mjs'
+import { assertNumbersAddUp, sum } from './stats.mjs'
 import { collect, turns, until } from './wait.mjs'
 
 /** When `req` has closed: `{ status, text, errors, broken }`, the codes of its errors and of its response's. */
@@ -29,8 +29,6 @@ export const settled = async (agent, { idle = 0 } = {}) => {
   assertNumbersAddUp(agent, { idle })
   return agent.stats()
 }
-
-const sum = (record) => Object.values(record).reduce((all, one) => all + one, 0)
 
 /**
  * The numbers of `stats` that `expected` names are these. A number that is expected of a record is its sum: how much the

@@ -64,6 +64,9 @@ export const refusedPort = async () => {
   return server.port
 }
 
+/** A server for `within` whose every answer has these header lines. */
+export const hinting = (headers) => () => scripted((socket) => socket.write(ok('x', headers)))
+
 /** The head and body of a plain 200 answer. */
 export const ok = (body = 'ok', headers = '') =>
   `HTTP/1.1 200 OK\r\n${headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`

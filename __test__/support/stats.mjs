@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { isHoldfast } from './agents.mjs'
 
-const sum = (value) => typeof value === 'number' ? value : Object.values(value ?? {}).reduce((all, one) => all + one, 0)
+/** A number, or what those of a record add up to. */
+export const sum = (value) => typeof value === 'number' ? value : Object.values(value ?? {}).reduce((all, one) => all + one, 0)
 
 /** Invariant 1 of the architecture, per origin and in total; and that nothing is left in Node's maps. */
 export const assertNumbersAddUp = (agent, { idle = 0 } = {}) => {

@@ -1,7 +1,8 @@
 // Tests of one agent against one server, and the small steps they share.
 import http from 'node:http'
 import { test } from 'node:test'
-import { AgentUnderTest } from './agents.mjs'
+import { AgentUnderTest, isHoldfast } from './agents.mjs'
+import { outcome } from './outcome.mjs'
 import { collect, once, turns } from './wait.mjs'
 
 export const to = (server, agent, more) => ({ host: '127.0.0.1', port: server.port, agent, ...more })
@@ -19,6 +20,15 @@ export const within = (claim, starting, body, { agentOptions, timeout = 20_000 }
     }
   })
 }
+
+/** `within`, for what only holdfast does; `why` is said where Node's agent is on its side. */
+export const withinHoldfast = (why) => isHoldfast ? within : (claim) => test(claim, { skip: why }, () => {})
+
+/** How a GET ends. */
+export const sent = (server, agent, options) => outcome(http.get(to(server, agent, options)))
+
+/** The error that a request fails with. */
+export const failure = async (req) => (await once(req, 'error'))[0]
 
 export const socketOf = async (req) => req.socket ?? (await once(req, 'socket'))[0]
 
