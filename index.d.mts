@@ -9,6 +9,7 @@ export type {
   ConnectionFacts,
   Duration,
   Events,
+  FailureFacts,
   Histogram,
   HttpAgentOptions,
   OriginStats,

@@ -1,39 +1,19 @@
 // nginx on a free loopback port with a config of its own, in a temporary folder that goes with it.
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { chmod, mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises'
-import http from 'node:http'
-import net from 'node:net'
-import { tmpdir } from 'node:os'
+import { truncate } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { startDaemon } from '../__test__/support/daemon.mjs'
 import { MIB } from './cases.mjs'
-
-const SEARCH_PATH = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`
 
 /** Starts nginx; `stop()` ends it and removes its folder. `size` is the download's, and the most an upload may have. */
 export async function startNginx ({ size }) {
-  const folder = await mkdtemp(join(tmpdir(), 'holdfast-bench-'))
-  await chmod(folder, 0o755) // as root, nginx's worker runs as nobody
-  try {
-    await mkdir(join(folder, 'www'))
-    await writeSparse(join(folder, 'www', 'download'), size)
-    const port = await freePort()
-    const config = join(folder, 'nginx.conf')
-    await writeFile(config, configuration({ folder, port, size }))
-    const child = spawn('nginx', ['-p', folder, '-c', config, '-e', join(folder, 'error.log')], {
-      stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, PATH: SEARCH_PATH }
-    })
-    const stop = () => stopChild(child, folder)
-    await Promise.race([untilAnswers(port), failed(child)]).catch(async (error) => {
-      await stop()
-      throw error
-    })
-    return { port, stop }
-  } catch (error) {
-    await rm(folder, { recursive: true, force: true })
-    throw error
-  }
+  const nginx = await startDaemon({
+    command: 'nginx',
+    from: 'nginx-light',
+    files: ({ folder, port }) => ({ 'nginx.conf': configuration({ folder, port, size }), 'www/download': '' }),
+    args: ({ folder }) => ['-p', folder, '-c', `${folder}/nginx.conf`, '-e', `${folder}/error.log`]
+  })
+  await truncate(join(nginx.folder, 'www', 'download'), size) // sparse
+  return nginx
 }
 
 // `return` answers before the body was read. An upload therefore goes through a proxy that buffers the whole body in
@@ -74,53 +54,3 @@ http {
   }
 }
 `
-
-async function writeSparse (path, size) {
-  const file = await open(path, 'w')
-  await file.truncate(size)
-  await file.close()
-}
-
-export async function freePort () {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  await once(server, 'close')
-  return port
-}
-
-async function untilAnswers (port) {
-  for (let attempt = 0; attempt < 100; attempt++) {
-    if (await answers(port)) return
-    await sleep(50)
-  }
-  throw new Error(`nginx did not answer on port ${port}`)
-}
-
-function answers (port) {
-  return new Promise((resolve) => {
-    const req = http.get({ host: '127.0.0.1', port, path: '/small', agent: false }, (res) => {
-      res.resume()
-      resolve(res.statusCode === 200)
-    })
-    req.on('error', () => resolve(false))
-  })
-}
-
-async function failed (child) {
-  const [reason] = await Promise.race([
-    once(child, 'exit').then(([code]) => [new Error(`nginx ended with code ${code}`)]),
-    new Promise((resolve) => child.once('error', (error) => resolve([error])))
-  ])
-  if (reason.code !== 'ENOENT') throw reason
-  throw new Error('the benchmark needs nginx: apt-get install nginx-light', { cause: reason })
-}
-
-async function stopChild (child, folder) {
-  if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
-    child.kill('SIGTERM')
-    await once(child, 'exit')
-  }
-  await rm(folder, { recursive: true, force: true })
-}

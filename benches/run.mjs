@@ -1,7 +1,7 @@
 // npm run bench: holdfast and agentkeepalive against Node's own agent, in pairs, over nginx on loopback.
 import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { parseArgs } from 'node:util'
+import { readArguments } from '../scripts/support/arguments.mjs'
 import { CASES, clientsOf, MIB } from './cases.mjs'
 import { startNginx } from './nginx.mjs'
 import { caseLines, evaluate, machine, summaryLines } from './report.mjs'
@@ -9,7 +9,7 @@ import { caseLines, evaluate, machine, summaryLines } from './report.mjs'
 const USAGE = `usage: node benches/run.mjs [--only name]... [--seconds n] [--rounds n] [--json]
 cases: ${CASES.map(({ name }) => name).join(', ')}`
 
-const settings = readArguments()
+const settings = settingsOf()
 const say = settings.json ? () => {} : console.log
 const children = new Set()
 const nginx = await startNginx({ size: 64 * MIB })
@@ -135,22 +135,13 @@ function progress (text) {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`)
 }
 
-function readArguments () {
-  let values
-  try {
-    ({ values } = parseArgs({
-      options: {
-        only: { type: 'string', multiple: true },
-        seconds: { type: 'string', default: '1' },
-        rounds: { type: 'string', default: '12' },
-        json: { type: 'boolean', default: false },
-        help: { type: 'boolean', short: 'h', default: false }
-      }
-    }))
-  } catch (error) {
-    stop(error.message)
-  }
-  if (values.help) stop()
+function settingsOf () {
+  const { values, stop } = readArguments(USAGE, {
+    only: { type: 'string', multiple: true },
+    seconds: { type: 'string', default: '1' },
+    rounds: { type: 'string', default: '12' },
+    json: { type: 'boolean', default: false }
+  })
   const [seconds, rounds] = [Number(values.seconds), Number(values.rounds)]
   if (!(seconds > 0)) stop(`--seconds must be a number above 0, not ${values.seconds}`)
   if (!(Number.isInteger(rounds) && rounds > 0)) stop(`--rounds must be a whole number above 0, not ${values.rounds}`)
@@ -158,10 +149,4 @@ function readArguments () {
   if (unknown !== undefined) stop(`no case is called ${unknown}`)
   const cases = CASES.filter(({ name }) => values.only?.includes(name) ?? true)
   return { seconds, rounds, json: values.json, cases }
-}
-
-function stop (problem) {
-  if (problem) console.error(problem)
-  console.error(USAGE)
-  process.exit(problem ? 2 : 0)
 }

@@ -1,8 +1,9 @@
 // npm run lab: every failure of fixtures/catalogue.json, against each client. Ends with 1 where holdfast misses what is
 // expected beside a scenario.
 import { execFile } from 'node:child_process'
-import { parseArgs, promisify } from 'node:util'
+import { promisify } from 'node:util'
 import { fileURLToPath } from 'node:url'
+import { readArguments } from '../scripts/support/arguments.mjs'
 import { CLIENTS } from './clients.mjs'
 import { inNamespace, whyNoNetwork } from './network.mjs'
 import { replayCost } from './replay-cost.mjs'
@@ -14,13 +15,14 @@ clients: ${Object.keys(CLIENTS).join(', ')}`
 
 const SUBJECT = 'holdfast'
 
-const settings = readArguments()
+const settings = settingsOf()
 const say = settings.json ? () => {} : console.log
 const noNetwork = await whyNoNetwork()
 const results = []
 let misses = 0
 
-const row = (...cells) => cells.map((cell, at) => at < 2 ? cell.padEnd([38, 15][at]) : cell.padStart([9, 9, 15, 8][at - 2] ?? 0)).join(' ')
+const WIDTHS = [-38, -15, 9, 9, 15, 8]
+const row = (...cells) => cells.map((cell, at) => WIDTHS[at] < 0 ? cell.padEnd(-WIDTHS[at]) : cell.padStart(WIDTHS[at])).join(' ')
 say(`seed ${settings.seed}`)
 say(row('scenario', 'client', 'requests', 'failures', 'executed twice', 'replays'))
 for (const name of settings.scenarios) {
@@ -65,22 +67,13 @@ function report (name, client, outcome) {
   say(row(name, client, ...cells) + (notes && `   ${notes}`))
 }
 
-function readArguments () {
-  let values
-  try {
-    ({ values } = parseArgs({
-      options: {
-        only: { type: 'string', multiple: true },
-        client: { type: 'string', multiple: true },
-        seed: { type: 'string', default: '1' },
-        json: { type: 'boolean', default: false },
-        help: { type: 'boolean', short: 'h', default: false }
-      }
-    }))
-  } catch (error) {
-    stop(error.message)
-  }
-  if (values.help) stop()
+function settingsOf () {
+  const { values, stop } = readArguments(USAGE, {
+    only: { type: 'string', multiple: true },
+    client: { type: 'string', multiple: true },
+    seed: { type: 'string', default: '1' },
+    json: { type: 'boolean', default: false }
+  })
   const seed = Number(values.seed)
   if (!Number.isInteger(seed)) stop(`--seed must be a whole number, not ${values.seed}`)
   const known = (given, all, what) => {
@@ -90,10 +83,4 @@ function readArguments () {
   }
   const scenarios = known(values.only, SCENARIOS, 'scenario')
   return { seed, json: values.json, scenarios, clients: known(values.client, CLIENTS, 'client') }
-}
-
-function stop (problem) {
-  if (problem) console.error(problem)
-  console.error(USAGE)
-  process.exit(problem ? 2 : 0)
 }

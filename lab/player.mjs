@@ -31,9 +31,8 @@ export class Player {
   async play () {
     try {
       for (let at = 0; at < this.#steps.length; at++) {
-        const [word, argument] = this.#wordOf(this.#steps[at])
-        if (word === 'again') at = 0
-        else await this.#do(word, argument, this.#steps[at])
+        if (this.#steps[at] === 'again') at = 0
+        else await this.#do(this.#steps[at])
       }
     } catch (error) {
       if (!(error instanceof Over)) throw error
@@ -41,11 +40,8 @@ export class Player {
     this.#socket.destroy()
   }
 
-  #wordOf (step) {
-    return typeof step === 'string' ? [step] : Object.entries(step)[0]
-  }
-
-  async #do (word, argument, step) {
+  async #do (step) {
+    const [word, argument] = typeof step === 'string' ? [step] : Object.entries(step)[0]
     switch (word) {
       case 'accept': return
       case 'read_head': return this.#readHead()
@@ -134,7 +130,7 @@ export class Player {
     const first = await Promise.race([late, begun])
     abort.abort()
     if (first === 'late') {
-      await this.#do(...this.#wordOf(otherwise), otherwise)
+      await this.#do(otherwise)
       throw new Over()
     }
     await this.#readHead()

@@ -15,7 +15,7 @@ const executed = new Map()
 const open = new Set()
 let accepted = 0
 
-const server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: false }, (socket) => {
+const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
   const steps = connections[then === 'repeat' ? Math.min(accepted, connections.length - 1) : accepted]
   accepted++
   open.add(socket)

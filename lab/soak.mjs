@@ -6,10 +6,10 @@ import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import http from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { HttpAgent } from '../index.mjs'
+import { readArguments } from '../scripts/support/arguments.mjs'
 import { seeded } from './seeded.mjs'
 
 const WORKERS = 24
@@ -18,13 +18,13 @@ const PATIENCE = 30_000
 /** What V8 and the allocator may keep to themselves. */
 const SLACK = 16 * 2 ** 20
 
-const { values } = parseArgs({ options: { minutes: { type: 'string', default: '2' }, seed: { type: 'string' } } })
-const minutes = Number(values.minutes)
-const seed = Number(values.seed ?? Date.now() % 2 ** 31)
-if (!(minutes > 0) || !Number.isInteger(seed)) {
-  console.error('usage: npm run soak -- [--minutes n] [--seed n]')
-  process.exit(2)
-}
+const { values, stop } = readArguments('usage: npm run soak -- [--minutes n] [--seed n]', {
+  minutes: { type: 'string', default: '2' },
+  seed: { type: 'string', default: String(Date.now() % 2 ** 31) }
+})
+const [minutes, seed] = [Number(values.minutes), Number(values.seed)]
+if (!(minutes > 0)) stop(`--minutes must be a number above 0, not ${values.minutes}`)
+if (!Number.isInteger(seed)) stop(`--seed must be a whole number, not ${values.seed}`)
 setFlagsFromString('--expose-gc')
 const collectGarbage = runInNewContext('gc')
 
@@ -44,7 +44,8 @@ const agents = [
   new HttpAgent({ keepAlive: false, retry: false })
 ]
 try {
-  await work(minutes * 20_000) // until pools, code and the allocator's caches are as large as they get
+  // Until pools, code and the allocator's caches are as large as they get, which takes its time however short the run.
+  await work(Math.max(40_000, minutes * 20_000))
   const before = await atRest()
   await work(minutes * 40_000)
   const after = await atRest()
@@ -117,8 +118,11 @@ function befall (req, controller) {
 async function atRest () {
   for (const agent of agents) agent.destroy()
   const deadline = performance.now() + PATIENCE
-  const isEmpty = ({ stats, totalSocketCount }) => totalSocketCount === 0 && stats.connecting + stats.idle + stats.leased + stats.closing === 0
-  while (!agents.every((agent) => isEmpty({ stats: agent.stats(), totalSocketCount: agent.totalSocketCount }))) {
+  const isEmpty = (agent) => {
+    const { connecting, idle, leased, closing } = agent.stats()
+    return agent.totalSocketCount + connecting + idle + leased + closing === 0
+  }
+  while (!agents.every(isEmpty)) {
     assert.ok(performance.now() < deadline, 'the agents empty')
     await sleep(5)
   }
