@@ -1,15 +1,24 @@
 'use strict'
-// holdfast: `new HttpAgent()` where `new http.Agent({ keepAlive: true })` stood. `index.d.ts` documents everything.
+// holdfast: `new HttpAgent()` where `new http.Agent({ keepAlive: true })` stood, `new HttpsAgent()` where `new https.Agent`
+// stood. `index.d.ts` documents everything.
 const http = require('node:http')
+const https = require('node:https')
 const { pooledAgent } = require('./lib/agent.js')
 const constants = require('./lib/constants.js')
+const { Socket } = require('./lib/socket.js')
+const { securedAgent } = require('./lib/tls/agent.js')
 
-class HttpAgent extends pooledAgent(http.Agent) {}
+class HttpAgent extends pooledAgent(http.Agent, { protocol: 'http:', Socket }) {}
+class HttpsAgent extends securedAgent(https.Agent) {}
 
-// http.Agent may be called without `new`, so its replacement may too.
-const callable = new Proxy(HttpAgent, { apply: (Agent, self, args) => new Agent(...args) })
-HttpAgent.prototype.constructor = callable
+// Node's agents may be called without `new`, so their replacements may too.
+const callable = (Class) => {
+  const agent = new Proxy(Class, { apply: (Agent, self, args) => new Agent(...args) })
+  Class.prototype.constructor = agent
+  return agent
+}
 
-module.exports = callable
-module.exports.HttpAgent = callable
+module.exports = callable(HttpAgent)
+module.exports.HttpAgent = module.exports
+module.exports.HttpsAgent = callable(HttpsAgent)
 module.exports.constants = constants

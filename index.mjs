@@ -1,5 +1,5 @@
 import HttpAgent from './index.js'
 
 export { HttpAgent }
-export const { constants } = HttpAgent
+export const { HttpsAgent, constants } = HttpAgent
 export default HttpAgent

@@ -6,7 +6,6 @@ const startEnvironment = require('./environment.js')
 const { agentClosed, checkoutTimeout, connectError, queueFull, socketTimeout } = require('./errors.js')
 const { parseOptions, toNative, watchOptions } = require('./options.js')
 const { ForeignPlace, Place, placeOf } = require('./place.js')
-const { Socket } = require('./socket.js')
 const { validate } = require('./connect.js')
 const { report } = require('./diagnostics.js')
 const { countingAgent } = require('./agentkeepalive.js')
@@ -14,9 +13,6 @@ const { checkout, release } = require('../native.js')
 const { addTo, removeFrom } = require('./maps.js')
 const { merge, Origins } = require('./origins.js')
 const { parseRetry } = require('./retry.js')
-
-// Compared at each use: programs replace it on the prototype, or bring their own in a subclass.
-const nodeCreateConnection = http.Agent.prototype.createConnection
 
 const KEEP_ALIVE = 'keep-alive'
 
@@ -68,11 +64,16 @@ function onAgentRemove () { placeOf(this)?.agent._removed(placeOf(this)) }
 
 const LISTENERS = { free: onFree, close: onClose, timeout: onTimeout, agentRemove: onAgentRemove }
 
-const pooledAgent = (Base) => class extends countingAgent(Base) {
+/** `Socket` is the class of its sockets; `fields` are options that tell its origins apart beside host and port. */
+const pooledAgent = (Base, { protocol, Socket, fields = [] }) => class extends countingAgent(Base) {
+  // Compared at each use: programs replace it on the prototype, or bring their own in a subclass.
+  #nodeCreateConnection = Base.prototype.createConnection
+
   #environment
   #native
   #number
   #retry
+  #proxy
   #limits
   #origins
   #waiters = new Map()
@@ -80,7 +81,7 @@ const pooledAgent = (Base) => class extends countingAgent(Base) {
   #onKeylog
 
   constructor (given) {
-    const { options, retry } = parseOptions(given)
+    const { options, retry, proxy } = parseOptions(given, protocol)
     super(options)
     // Node's own pooling, and a keylog hook that finds no sockets in arrays.
     this.removeAllListeners('free')
@@ -89,6 +90,7 @@ const pooledAgent = (Base) => class extends countingAgent(Base) {
     this.on('newListener', this.#hearKeylog)
     if (options.maxSockets === 0) this.maxSockets = http.Agent.defaultMaxSockets
     this.#retry = retry
+    this.#proxy = proxy
     this.#environment = startEnvironment()
     this.#native = this.#environment.native
     this.#limits = this.#readLimits()
@@ -96,7 +98,7 @@ const pooledAgent = (Base) => class extends countingAgent(Base) {
     watchOptions(this.options, () => {
       this.#native.setOptions(this.#number, toNative(this.options, retry, this.#readLimits()))
     })
-    this.#origins = new Origins(this, this.#native, this.#number)
+    this.#origins = new Origins(this, this.#native, this.#number, fields)
     this.#environment.agents.set(this.#number, new WeakRef(this))
     dropped.register(this, { environment: this.#environment, number: this.#number })
   }
@@ -107,21 +109,24 @@ const pooledAgent = (Base) => class extends countingAgent(Base) {
     if (typeof options === 'string') options = { __proto__: null, host: options, port, localAddress }
     req.retryCount = 0
     if (this.#closing) return req.onSocket(null, agentClosed())
-    const origin = this.#origins.of(options)
+    const servername = this._serverName(req, options)
+    const origin = this.#origins.of(options, servername)
+    if (this.#proxy) this.#rewrite(req, options)
     const retry = options.retry === undefined ? this.#retry : parseRetry(options.retry, this.#retry)
     this.#syncLimits()
     this.sockets[origin.name] ??= []
     const answer = checkout(this.#environment.number, this.#number, origin.number, isIdempotent(req, retry))
     if (retry !== this.#retry && answer < WAITERS) this.#native.setPolicy(answer < 0 ? -1 - answer : answer, retry.native)
-    if (answer < 0) this.#open(req, this.#merged(options), -1 - answer, origin, this.#answer(req))
+    if (answer < 0) this.#open(req, this.#merged(options, servername), -1 - answer, origin, this.#answer(req))
     else if (answer < WAITERS) this.#reuse(req, this.#environment.places[answer])
     else if (answer === Infinity) req.onSocket(null, queueFull(this.options.queueLimit))
-    else this.#wait(req, this.#merged(options), answer, origin, retry)
+    else this.#wait(req, this.#merged(options, servername), answer, origin, retry)
   }
 
   createSocket (req, options, done) {
-    const merged = this.#merged(options)
-    const origin = this.#origins.of(options)
+    const servername = this._serverName(req, options)
+    const merged = this.#merged(options, servername)
+    const origin = this.#origins.of(options, servername)
     this.#open(req, merged, this.#native.reserve(this.#number, origin.number), origin, done)
   }
 
@@ -244,8 +249,9 @@ const pooledAgent = (Base) => class extends countingAgent(Base) {
 
   #open (req, options, number, origin, done) {
     if (options.socketPath) options.path = options.socketPath
-    const isForeign = this.createConnection !== nodeCreateConnection || typeof options.createConnection === 'function'
-    const create = this.createConnection === nodeCreateConnection ? options.createConnection : this.createConnection
+    const isNodes = this.createConnection === this.#nodeCreateConnection
+    const isForeign = !isNodes || typeof options.createConnection === 'function'
+    const create = isNodes ? options.createConnection : this.createConnection
     const place = new (isForeign ? ForeignPlace : Place)({
       environment: this.#environment, agent: this, number, origin, options
     })
@@ -300,7 +306,14 @@ const pooledAgent = (Base) => class extends countingAgent(Base) {
     for (const event of Object.keys(LISTENERS)) socket.on(event, LISTENERS[event])
     if (place.isForeign) socket.on('error', onForeignError)
     if (this.#onKeylog) socket.on('keylog', this.#onKeylog)
+    this._joined(place)
   }
+
+  // What agents of other protocols do more.
+
+  _serverName () {}
+
+  _joined () {}
 
   /** A place whose connection could not even begin. */
   #abandon (place) {
@@ -347,6 +360,7 @@ const pooledAgent = (Base) => class extends countingAgent(Base) {
       this._leave(place)
     } else {
       place.isRemoved = true // It leaves when it has closed and the loop is done with it.
+      this.#grantAll()
     }
   }
 
@@ -420,10 +434,25 @@ const pooledAgent = (Base) => class extends countingAgent(Base) {
     socket.destroy(socketTimeout(socket.timeout))
   }
 
+  // Proxies.
+
+  #rewrite (req, options) {
+    const merged = this.#merged(options)
+    if (protocol === 'http:' && this.#proxy.serves(merged)) this.#proxy.rewrite(req, merged)
+  }
+
+  /** The way to a server, if it leads through a proxy. */
+  _routeOf (options) {
+    if (!this.#proxy?.serves(options)) return undefined
+    return this.#proxy.route(options, protocol === 'https:', () => require('./tls/context.js').contextFor({}))
+  }
+
+  get _proxyName () { return this.#proxy?.href }
+
   // Names, numbers and options.
 
-  #merged (options) {
-    return merge(options, this.options)
+  #merged (options, servername) {
+    return merge(options, this.options, servername)
   }
 
   #readLimits () {

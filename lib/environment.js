@@ -34,6 +34,8 @@ const REPLAYING = 11
 const GONE = 12
 const GAVE_UP = 13
 const SWAPPED = 14
+const SECURED = 15
+const SESSION = 16
 const NOTHING = 0
 
 // Undocumented, and there from Node 20 to 26: runs ticks and microtasks, as Node does between two of its callbacks.
@@ -90,6 +92,8 @@ class Environment {
       case FOUND: return place.socket._found()
       case CONNECTED: return place.socket._connected()
       case CONNECT_FAILED: return place.connectFailed()
+      case SECURED: return place.socket._secured()
+      case SESSION: return place.socket._sessions()
       case SHUT_DOWN: return place.socket._shutDown()
       case ENDED: return place.idleEnded(a)
       case REPLAYING: return place.replaying(a)

@@ -44,7 +44,8 @@ const lookupError = (errno, hostname) => {
 }
 
 /** The error of a connection that could not be opened, from what `NativeEnvironment.trouble` tells. */
-const connectError = ({ lookup, failures, timedOut, unwatchable }, { host, path, port }) => {
+const connectError = ({ lookup, failures, timedOut, unwatchable, refused }, { host, path, port, proxy }) => {
+  if (refused) return tunnelError(refused, { host, port }, proxy)
   const address = path ?? host
   if (lookup !== undefined) return lookupError(lookup, host)
   if (timedOut !== undefined) {
@@ -94,9 +95,23 @@ const invalidFamily = (family, host, port) => withFacts(nodeError(RangeError, 'E
 
 const invalidHandleType = () => nodeError(TypeError, 'ERR_INVALID_HANDLE_TYPE', 'This handle type cannot be sent')
 
+const unsupportedOption = (name, instead) => nodeError(TypeError, 'ERR_INVALID_ARG_VALUE',
+  `The property 'options.${name}' is not supported: ${instead}`)
+
+/** A proxy that opened nothing. */
+const tunnelError = ({ status, reason }, { host, port }, proxy) => {
+  const error = nodeError(Error, 'ERR_PROXY_TUNNEL', `Failed to establish tunnel to ${host}:${port} via ${proxy}: ${reason}`)
+  return status === undefined || status === null ? error : withFacts(error, { statusCode: status })
+}
+
 const familyOf = (address) => isIPv6(address) ? 'IPv6' : 'IPv4'
 
 module.exports = {
+  coded,
+  nodeError,
+  withFacts,
+  tunnelError,
+  unsupportedOption,
   systemError,
   connectError,
   socketTimeout,

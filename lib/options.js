@@ -2,6 +2,7 @@
 // The options of an agent: checked, with defaults, in a new object. The caller's is never changed.
 const { invalidType, invalidValue } = require('./errors.js')
 const { milliseconds, numeric } = require('./numbers.js')
+const { proxyOf } = require('./proxy.js')
 const { parseRetry } = require('./retry.js')
 
 const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
@@ -54,8 +55,6 @@ const RULES = {
 /** agentkeepalive's older names. */
 const ALIASES = { keepAliveTimeout: 'freeSocketTimeout', freeSocketKeepAliveTimeout: 'freeSocketTimeout' }
 
-const PROXY = /^https?_proxy$/i
-
 const DEFAULTS = {
   keepAlive: true,
   freeSocketTimeout: 4000,
@@ -64,16 +63,13 @@ const DEFAULTS = {
   learnIdleTimeout: true
 }
 
-/** `{ options, retry }`: what `agent.options` begins as, and the parsed policy. */
-const parseOptions = (given) => {
+/** `{ options, retry, proxy }`: what `agent.options` begins as, the parsed policy, and the way. */
+const parseOptions = (given, protocol) => {
   if (given !== undefined && given !== null && typeof given !== 'object') {
     throw invalidType('options', 'of type object', given)
   }
-  const { proxyEnv, ...options } = { __proto__: null, ...given }
-  // Node would go through a proxy. To go without one in silence would be worse than to say so; its address is a secret.
-  if (Object.keys(proxyEnv ?? {}).some((name) => PROXY.test(name) && proxyEnv[name])) {
-    throw invalidValue('options.proxyEnv', 'asks for a proxy, which is not supported', '[hidden]')
-  }
+  // Not for callers to see: Node's own code would act on them, and passwords are in them.
+  const { proxy, proxyEnv, ...options } = { __proto__: null, ...given }
   for (const [alias, name] of Object.entries(ALIASES)) {
     if (options[alias] !== undefined) options[name] = RULES[name](alias, options[alias]) || options[name]
     delete options[alias]
@@ -83,7 +79,7 @@ const parseOptions = (given) => {
     if (options[name] === undefined) delete options[name]
     else options[name] = check(name, options[name])
   }
-  return { options, retry: parseRetry(options.retry) }
+  return { options, retry: parseRetry(options.retry), proxy: proxyOf({ proxy, proxyEnv }, protocol) }
 }
 
 /** Those that the engine asks; `agent.options` stays live for them too. */

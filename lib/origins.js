@@ -1,17 +1,18 @@
 'use strict'
 // The origins of one agent: named as Node names them, numbered by the engine.
-const http = require('node:http')
 const { collect } = require('./stats.js')
 const { interned } = require('./maps.js')
-
-const { getName: nodeGetName } = http.Agent.prototype
 
 /** So many names are remembered before those that nobody uses are forgotten; twice the rest, if the rest is more. */
 const MOST = 1024
 
-/** A request's options under its agent's, as Node merges them. */
-const merge = (options, own) => {
+/** What tells plain origins apart. */
+const FIELDS = ['host', 'port', 'localAddress', 'family', 'socketPath']
+
+/** A request's options under its agent's, as Node merges them; `servername` is its derived one. */
+const merge = (options, own, servername) => {
   const merged = { __proto__: null, ...options, ...own }
+  if (servername !== undefined) merged.servername = servername
   if (merged.socketPath) merged.path = merged.socketPath
   return merged
 }
@@ -23,32 +24,39 @@ class Origins {
   #known = new Map()
   /** The last answer, and what it was the answer to: most programs ask for one origin again and again. */
   #last
+  #fields
+  #getName
   /** Numbers of origins that were forgotten. */
   #forgotten = []
   #most = MOST
 
-  constructor (agent, native, number) {
+  /** `fields` are those by which a name differs beside host and port, as long as it is `agent.getName` that gives it. */
+  constructor (agent, native, number, fields) {
+    this.#fields = [...FIELDS, ...fields]
+    this.#getName = agent.getName
     this.#agent = agent
     this.#native = native
     this.#number = number
   }
 
   /** The origin of a request with these options: `{ name, number }`. */
-  of (options) {
+  of (options, servername) {
     const own = this.#agent.options
     const last = this.#last
-    const host = own.host ?? options.host
-    const port = own.port ?? options.port
-    const localAddress = own.localAddress ?? options.localAddress
-    const family = own.family ?? options.family
-    const socketPath = own.socketPath ?? options.socketPath
-    if (last && last.host === host && last.port === port && last.localAddress === localAddress &&
-      last.family === family && last.socketPath === socketPath) return last.origin
-    const origin = this.#named(this.#agent.getName(merge(options, own)))
+    if (last && last.servername === servername && this.#isSame(last.values, options, own)) return last.origin
+    const origin = this.#named(this.#agent.getName(merge(options, own, servername)))
     // Another way of naming may ask for more than these.
-    const isNodes = this.#agent.getName === nodeGetName
-    this.#last = isNodes ? { host, port, localAddress, family, socketPath, origin } : undefined
+    const isKnown = this.#agent.getName === this.#getName
+    this.#last = isKnown ? { servername, values: this.#fields.map((field) => own[field] ?? options[field]), origin } : undefined
     return origin
+  }
+
+  #isSame (values, options, own) {
+    const fields = this.#fields
+    for (let n = 0; n < fields.length; n++) {
+      if ((own[fields[n]] ?? options[fields[n]]) !== values[n]) return false
+    }
+    return true
   }
 
   stats () {

@@ -1,5 +1,6 @@
 'use strict'
-// A `net.Socket` whose connection lives in the engine. It has no `_handle`: whatever would look for one is here.
+// A `net.Socket` whose connection lives in the engine. It has no `_handle`: whatever would look for one is here. A mixin,
+// so that a secured one can have another base.
 const { Buffer } = require('node:buffer')
 const net = require('node:net')
 const { connectError, familyOf, invalidHandleType, systemError } = require('./errors.js')
@@ -11,7 +12,7 @@ const { writeBytes, writeString } = require('../native.js')
 const TAKEN = 0
 const PENDING = 1
 
-class Socket extends net.Socket {
+const engineSocket = (Base) => class extends Base {
   /** Where it sits in the pool; set by `Place.seat`. */
   _place = undefined
   /** `new` until connecting has begun, then `open` until it is destroyed (`closed`) or somebody else's (`detached`). */
@@ -46,11 +47,16 @@ class Socket extends net.Socket {
 
   /** Begins to connect; `options` were validated. */
   _open (options) {
-    resolveTarget(this, options, (target) => {
+    const route = this._place.agent._routeOf(options)
+    resolveTarget(this, route ? { ...options, ...route.place } : options, (target) => {
       this._unrefTimer()
       this.#state = 'open'
-      this._place.native.connect(this._place.number, target)
+      this._connect(target, route)
     })
+  }
+
+  _connect (target, route) {
+    this._place.native.connect(this._place.number, target, undefined, undefined, route?.proxy, route?.context)
   }
 
   /** A request has the socket from now on; `lease` is an AsyncResource of its context. */
@@ -70,7 +76,8 @@ class Socket extends net.Socket {
     return this.readableLength === 0 && this.writableLength === 0 && this.#state === 'open' && !this.connecting
   }
 
-  #run (work, argument) {
+  /** Runs `work` in the async context of the request that has the socket. */
+  _run (work, argument) {
     return this.#lease ? this.#lease.runInAsyncScope(work, this, argument) : work.call(this, argument)
   }
 
@@ -81,7 +88,7 @@ class Socket extends net.Socket {
     const addresses = this._place.native.found(this._place.number)
     const isRace = ![4, 6, 'IPv4', 'IPv6'].includes(family) && !localAddress && autoSelectFamily !== false
     const host = this._host
-    this.#run(() => {
+    this._run(() => {
       for (const address of isRace ? addresses : addresses.slice(0, 1)) {
         this.emit('lookup', null, address, net.isIP(address), host)
       }
@@ -89,33 +96,44 @@ class Socket extends net.Socket {
   }
 
   _connected () {
-    if (this.destroyed) return
+    if (this.destroyed || !this.connecting) return
     this.connecting = false
     this._unrefTimer()
-    this._place.agent._connected(this._place)
-    this.#run(() => {
+    this._usable()
+    this._run(() => {
       this.emit('connect')
       this.emit('ready')
       if (!this.isPaused()) this.read(0)
     })
   }
 
+  /** The connection can be written to. */
+  _usable () {
+    this._place.agent._connected(this._place)
+  }
+
   _connectFailed () {
     if (this.destroyed) return
-    const { host = 'localhost', path, port } = this._place.options
     const trouble = this._place.native.trouble(this._place.number)
-    const error = connectError(trouble, { host, path, port: path ? undefined : Number(port) })
-    this.#run(() => {
-      if (trouble.lookup !== undefined) this.emit('lookup', error, undefined, undefined, host)
-      this.destroy(error)
+    const error = this._troubleError(trouble)
+    this._run(() => {
+      if (trouble.lookup !== undefined) this.emit('lookup', error, undefined, undefined, error.hostname)
+      if (this.#afterWrite && error.syscall === 'write') this.#settleWrite(error)
+      else this.destroy(error)
     })
+  }
+
+  /** The error of a connection that could not be opened. */
+  _troubleError (trouble) {
+    const { host = 'localhost', path, port } = this._place.options
+    return connectError(trouble, { host, path, port: path ? undefined : Number(port), proxy: this._place.agent._proxyName })
   }
 
   _received (chunk) {
     if (this.destroyed) return
     this.#bytesRead += chunk.length
     this._unrefTimer()
-    const wantsMore = this.#run(this.#take, chunk)
+    const wantsMore = this._run(this.#take, chunk)
     if (!wantsMore && this.#state === 'open') {
       this.#isFlowing = false
       this._place.native.setFlowing(this._place.number, false)
@@ -136,7 +154,7 @@ class Socket extends net.Socket {
   _ended () {
     if (this.destroyed) return
     if (this._httpMessage && !this._httpMessage.res?.complete) this._place.explain()
-    this.#run(() => {
+    this._run(() => {
       this.push(null)
       this.read(0)
     })
@@ -144,7 +162,11 @@ class Socket extends net.Socket {
 
   _failed (syscall, errno) {
     this._place.explain()
-    this.#run(this.destroy, systemError(syscall, errno))
+    this._run(this.destroy, this._systemError(syscall, errno))
+  }
+
+  _systemError (syscall, errno) {
+    return systemError(syscall, errno)
   }
 
   _wrote () {
@@ -155,23 +177,23 @@ class Socket extends net.Socket {
 
   _writeFailed (errno) {
     if (this.destroyed) return
-    const error = systemError('write', errno)
+    const error = this._systemError('write', errno)
     this._place.explain()
     if (this.#afterWrite) this.#settleWrite(error)
-    else this.#run(this.destroy, error)
+    else this._run(this.destroy, error)
   }
 
   #settleWrite (error) {
     const done = this.#afterWrite
     this.#afterWrite = undefined
     this.#unsentBefore = 0
-    if (done) this.#run(done, error)
+    if (done) this._run(done, error)
   }
 
   _shutDown () {
     const done = this.#afterShutDown
     this.#afterShutDown = undefined
-    if (done) this.#run(done)
+    if (done) this._run(done)
   }
 
   /** The connection below is another one now. */
@@ -181,7 +203,7 @@ class Socket extends net.Socket {
   }
 
   _gone () {
-    this.#run(() => this.emit('close', this.#hadError))
+    this._run(() => this.emit('close', this.#hadError))
   }
 
   // The streams' side.
@@ -203,7 +225,7 @@ class Socket extends net.Socket {
     if (answer === TAKEN) return done()
     if (answer < 0) {
       this._place.explain()
-      return done(systemError('write', -answer))
+      return done(this._systemError('write', -answer))
     }
     this.#afterWrite = done
     this.#unsentBefore = this.#unsent
@@ -253,7 +275,7 @@ class Socket extends net.Socket {
     this._getpeername()
     this.#state = 'closed'
     this.#hadError = Boolean(error)
-    if (error) this._place.agent._failed(this._place)
+    if (error && !this._place.isRemoved) this._place.agent._failed(this._place)
     this._place.native.close(this._place.number, this.#hadError, Boolean(this._httpMessage?.res?.complete), this.#isResetting)
     done(error)
   }
@@ -345,7 +367,7 @@ class Socket extends net.Socket {
       this._unrefTimer()
       return
     }
-    this.#run(() => this.emit('timeout'))
+    this._run(() => this.emit('timeout'))
   }
 
   /**
@@ -374,4 +396,6 @@ class Socket extends net.Socket {
   get [constants.SOCKET_REQUEST_FINISHED_COUNT] () { return this._place?.finished }
 }
 
-module.exports = { Socket, PENDING }
+class Socket extends engineSocket(net.Socket) {}
+
+module.exports = { engineSocket, Socket }

@@ -15,4 +15,5 @@ pub mod pool;
 pub mod reactor;
 pub mod retry;
 pub mod stats;
+pub mod tls;
 pub mod transport;

@@ -7,14 +7,14 @@ use std::time::Instant;
 use napi::Env;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
-use socket2::SockAddr;
 
 use super::bridge::{Bridge, Engine};
 use super::events::EventTable;
 use super::js::{self, Callback, Lent};
 use super::options::{NativeAgentOptions, NativeLimits, NativePolicy, NativeTarget, duration};
 use super::stats::{NativeFacts, NativeOriginStats};
-use crate::engine::connect::Failure;
+use super::tls::{NativeHandshake, NativeProxy, NativeTlsContext, NativeTlsFailure};
+use crate::engine::connect::{Failure, Refused, Target};
 use crate::engine::environment::{AgentId, Detached, Trouble};
 use crate::engine::lifetime::Hint;
 use crate::engine::pool::{CloseReason, ConnectionId, OriginId, WaiterId};
@@ -66,6 +66,20 @@ pub struct NativeTrouble {
     pub timed_out: Option<f64>,
     /// A system error number.
     pub unwatchable: Option<i32>,
+    /// What the proxy said.
+    pub refused: Option<NativeRefused>,
+    /// Why it could not be made secure.
+    pub insecure: Option<NativeTlsFailure>,
+}
+
+/// A proxy that opened nothing.
+#[napi(object)]
+#[derive(Debug)]
+pub struct NativeRefused {
+    /// Its answer's status, if it had one.
+    pub status: Option<u16>,
+    /// In words.
+    pub reason: String,
 }
 
 /// A connection given away.
@@ -113,7 +127,7 @@ fn failure(failure: &Failure) -> NativeFailure {
 }
 
 impl NativeEnvironment {
-    fn with<T>(&self, work: impl FnOnce(&mut Engine) -> T) -> Result<T> {
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Engine) -> T) -> Result<T> {
         self.bridge.call(work)
     }
 }
@@ -245,10 +259,33 @@ impl NativeEnvironment {
         self.with(|engine| engine.set_idle_timeout(ConnectionId(id), timeout))
     }
 
-    /// Opens a new connection.
+    /// Opens a new connection; `tls` and its context make it secure, `proxy` opens it.
     #[napi]
-    pub fn connect(&self, id: u32, target: NativeTarget) -> Result<()> {
-        self.with(|engine| engine.connect(ConnectionId(id), target.into(), Instant::now()))
+    pub fn connect(
+        &self,
+        id: u32,
+        target: NativeTarget,
+        tls: Option<NativeHandshake>,
+        context: Option<ClassInstance<'_, NativeTlsContext>>,
+        proxy: Option<NativeProxy>,
+        proxy_context: Option<ClassInstance<'_, NativeTlsContext>>,
+    ) -> Result<()> {
+        let mut target = Target::from(target);
+        target.tls = tls.zip(context).map(|(tls, context)| context.begin(tls));
+        target.proxy = proxy.map(|proxy| proxy.through(proxy_context.as_deref()));
+        self.with(|engine| engine.connect(ConnectionId(id), target, Instant::now()))
+    }
+
+    /// Whom a secured connection reached is fine.
+    #[napi]
+    pub fn accept(&self, id: u32) -> Result<()> {
+        self.with(|engine| engine.accept(ConnectionId(id), Instant::now()))
+    }
+
+    /// Lets a secured connection out of the pool.
+    #[napi]
+    pub fn part(&self, id: u32) -> Result<bool> {
+        self.with(|engine| engine.part(ConnectionId(id)))
     }
 
     /// A new connection is a socket of JavaScript's own.
@@ -347,16 +384,20 @@ impl NativeEnvironment {
                 NativeTrouble { timed_out: Some(after.as_secs_f64() * 1000.0), ..Default::default() }
             }
             Some(Trouble::Unwatchable(errno)) => NativeTrouble { unwatchable: Some(errno), ..Default::default() },
+            Some(Trouble::Refused(Refused { status, reason })) => {
+                NativeTrouble { refused: Some(NativeRefused { status, reason }), ..Default::default() }
+            }
+            Some(Trouble::Insecure(insecure)) => {
+                NativeTrouble { insecure: Some(NativeTlsFailure::from(insecure)), ..Default::default() }
+            }
         })
     }
 
-    /// Both ends, as far as the connection is open.
+    /// Both ends, from the moment it was connected.
     #[napi]
     pub fn addresses(&self, id: u32) -> Result<NativeAddresses> {
         self.with(|engine| {
-            let Some(transport) = engine.transport(ConnectionId(id)) else { return NativeAddresses::default() };
-            let end = |address: std::io::Result<SockAddr>| address.ok().and_then(|address| address.as_socket());
-            let (local, remote) = (end(transport.local_address()), end(transport.peer_address()));
+            let (local, remote) = engine.ends(ConnectionId(id));
             NativeAddresses {
                 local_address: local.map(|address| address.ip().to_string()),
                 local_port: local.map(|address| address.port()),

@@ -34,6 +34,8 @@ enum Kind {
     Gone,
     GaveUp,
     Swapped,
+    Secured,
+    Session,
 }
 
 /// The shared table.
@@ -97,6 +99,8 @@ fn row(event: Event) -> [i32; ROW] {
         Event::Ended { id, reason } => [Kind::Ended as i32, number(id.0), reason as i32, 0],
         Event::Replaying { id, reason } => [Kind::Replaying as i32, number(id.0), reason as i32, 0],
         Event::Swapped { id } => [Kind::Swapped as i32, number(id.0), 0, 0],
+        Event::Secured { id } => [Kind::Secured as i32, number(id.0), 0, 0],
+        Event::Session { id } => [Kind::Session as i32, number(id.0), 0, 0],
         Event::Gone { id } => [Kind::Gone as i32, number(id.0), 0, 0],
         #[expect(clippy::cast_possible_truncation, reason = "halves of a number")]
         Event::GaveUp { agent, waiter } => {

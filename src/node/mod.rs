@@ -10,4 +10,5 @@ mod options;
 mod reactor;
 mod slabs;
 mod stats;
+mod tls;
 mod uv;

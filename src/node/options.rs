@@ -198,6 +198,8 @@ impl From<NativeTarget> for Target {
         };
         Self {
             place,
+            proxy: None,
+            tls: None,
             family: match target.family {
                 4 => Family::V4,
                 6 => Family::V6,

@@ -41,6 +41,8 @@ pub(crate) fn options() -> AgentOptions {
 pub(crate) fn target(place: Place) -> Target {
     Target {
         place,
+        proxy: None,
+        tls: None,
         family: Family::Any,
         hints: 0,
         order: Order::Verbatim,
@@ -296,6 +298,8 @@ impl Driver {
                 | Event::Connected { .. }
                 | Event::ConnectFailed { .. }
                 | Event::ShutDown { .. }
+                | Event::Secured { .. }
+                | Event::Session { .. }
                 | Event::Replaying { .. }
                 | Event::Swapped { .. }
                 | Event::GaveUp { .. } => {}

@@ -4,21 +4,28 @@
 //! need every attempt's address and errno (Node's `AggregateError`, its `bind` errors, its local port).
 
 mod lookup;
+mod proxy;
 mod race;
+mod secure;
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use socket2::Socket;
+use socket2::SockAddr;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::AbortHandle;
 
 use super::doorbell::Button;
 use super::pool::ConnectionId;
+use super::tls::Handshake;
+use super::transport::Transport;
 
 pub use lookup::LookupFailure;
+pub use proxy::{Protocol, Proxy, Refused};
+pub use secure::Insecure;
 
 /// Where a connection goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,10 +73,14 @@ pub enum Order {
 }
 
 /// Everything that opening one connection needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Target {
-    /// Where to.
+    /// Where to; with a proxy, where that is.
     pub place: Place,
+    /// Who opens the connection for us.
+    pub proxy: Option<Proxy>,
+    /// What makes it secure.
+    pub tls: Option<Handshake>,
     /// For the lookup of a name.
     pub family: Family,
     /// `getaddrinfo`'s flags.
@@ -106,10 +117,24 @@ pub enum News {
     Found(Vec<IpAddr>),
     /// The name has none.
     NotFound(LookupFailure),
-    /// Connected.
-    Opened(Socket),
+    /// Connected, and now to be made secure: this end's address and the other's.
+    Connected(Option<SocketAddr>, Option<SocketAddr>),
+    /// Ready for use, but for the verdict on its certificate.
+    Opened(Transport),
     /// Every attempt failed, in the order of the addresses.
     Failed(Vec<Failure>),
+    /// The proxy did not open it.
+    Refused(Refused),
+    /// It could not be made secure.
+    Insecure(Insecure),
+}
+
+impl News {
+    /// The kernel does not let us use what it has connected.
+    fn unusable(error: &io::Error) -> Self {
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        Self::Failed(vec![Failure { syscall: "connect", errno, address: None, local: None }])
+    }
 }
 
 /// News of one connection. The ticket tells attempts on the same place in the pool apart.
@@ -138,21 +163,33 @@ impl Drop for Attempt {
 pub fn open(id: ConnectionId, ticket: u64, target: Target, button: Button<Answer>) -> Attempt {
     let task = runtime().spawn(async move {
         let tell = |news| button.press(Answer { id, ticket, news });
-        let (addresses, port) = match &target.place {
-            Place::Path(path) => return tell(race::connect_path(path).await),
-            Place::Addresses { addresses, port } => (addresses.clone(), *port),
-            Place::Name { host, port } => match lookup::find(host.clone(), &target).await {
-                Err(failure) => return tell(News::NotFound(failure)),
-                Ok(addresses) => {
-                    tell(News::Found(addresses.clone()));
-                    (addresses, *port)
-                }
-            },
+        let news = match reach(&target, tell).await {
+            Ok(transport) => News::Opened(transport),
+            Err(news) => news,
         };
-        let candidates = race::candidates(&addresses, port, target.race);
-        tell(race::connect(&candidates, &target).await);
+        tell(news);
     });
     Attempt(task.abort_handle())
+}
+
+async fn reach(target: &Target, tell: impl Fn(News)) -> Result<Transport, News> {
+    let socket = match &target.place {
+        Place::Path(path) => race::connect_path(path).await?,
+        Place::Addresses { addresses, port } => race::connect(addresses, *port, target).await?,
+        Place::Name { host, port } => {
+            let addresses = lookup::find(host.clone(), target).await.map_err(News::NotFound)?;
+            tell(News::Found(addresses.clone()));
+            race::connect(&addresses, *port, target).await?
+        }
+    };
+    let transport = match &target.proxy {
+        Some(proxy) => proxy::through(proxy, socket, target).await?,
+        None => Transport::new(socket).map_err(|error| News::unusable(&error))?,
+    };
+    let Some(handshake) = &target.tls else { return Ok(transport) };
+    let end = |address: io::Result<SockAddr>| address.ok().and_then(|address| address.as_socket());
+    tell(News::Connected(end(transport.local_address()), end(transport.peer_address())));
+    Ok(secure::secure(transport, handshake).await?)
 }
 
 /// One runtime for the process, started on first use and never stopped: environments come and go.

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::{Failure, News, Target};
 
 /// The addresses to try: each once, the families in turn (RFC 8305 §4); without a race the first alone.
-pub(super) fn candidates(addresses: &[IpAddr], port: u16, race: bool) -> Vec<SocketAddr> {
+fn candidates(addresses: &[IpAddr], port: u16, race: bool) -> Vec<SocketAddr> {
     let mut families: [Vec<IpAddr>; 2] = Default::default();
     let Some(first) = addresses.first() else { return Vec::new() };
     if !race {
@@ -34,7 +34,8 @@ pub(super) fn candidates(addresses: &[IpAddr], port: u16, race: bool) -> Vec<Soc
 }
 
 /// Races the candidates: each gets a head start, or less when the ones before it have all failed.
-pub(super) async fn connect(candidates: &[SocketAddr], target: &Target) -> News {
+pub(super) async fn connect(addresses: &[IpAddr], port: u16, target: &Target) -> Result<Socket, News> {
+    let candidates = candidates(addresses, port, target.race);
     let mut attempts = JoinSet::new();
     let mut failures: Vec<(usize, Failure)> = Vec::new();
     let mut rest = candidates.iter().enumerate();
@@ -53,7 +54,7 @@ pub(super) async fn connect(candidates: &[SocketAddr], target: &Target) -> News 
             }
         };
         match ended {
-            Some(Ok(Ok(socket))) => return News::Opened(socket),
+            Some(Ok(Ok(socket))) => return Ok(socket),
             Some(Ok(Err(failure))) => failures.push(failure),
             None if next.is_none() => break,
             // An attempt neither panics nor is cancelled before the race is over.
@@ -61,7 +62,7 @@ pub(super) async fn connect(candidates: &[SocketAddr], target: &Target) -> News 
         }
     }
     failures.sort_by_key(|(index, _)| *index);
-    News::Failed(failures.into_iter().map(|(_, failure)| failure).collect())
+    Err(News::Failed(failures.into_iter().map(|(_, failure)| failure).collect()))
 }
 
 fn local_end(target: &Target, peer: &SocketAddr) -> Option<SocketAddr> {
@@ -87,7 +88,7 @@ async fn connect_one(address: SocketAddr, local: Option<SocketAddr>) -> Result<S
 
 /// Connects to a Unix-domain socket.
 #[cfg(unix)]
-pub(super) async fn connect_path(path: &Path) -> News {
+pub(super) async fn connect_path(path: &Path) -> Result<Socket, News> {
     let mut stream = tokio::net::UnixStream::connect(path).await;
     if stream.is_err()
         && let Some(padded) = padded(path)
@@ -95,8 +96,8 @@ pub(super) async fn connect_path(path: &Path) -> News {
         stream = tokio::net::UnixStream::connect(padded).await.or(stream);
     }
     match stream.and_then(tokio::net::UnixStream::into_std) {
-        Ok(stream) => News::Opened(Socket::from(stream)),
-        Err(error) => News::Failed(vec![path_failure(&error)]),
+        Ok(stream) => Ok(Socket::from(stream)),
+        Err(error) => Err(News::Failed(vec![path_failure(&error)])),
     }
 }
 
@@ -115,8 +116,8 @@ fn padded(path: &Path) -> Option<std::path::PathBuf> {
 
 #[cfg(not(unix))]
 #[expect(clippy::unused_async, reason = "the same signature on every system")]
-pub(super) async fn connect_path(_: &Path) -> News {
-    News::Failed(vec![path_failure(&io::Error::from(io::ErrorKind::Unsupported))])
+pub(super) async fn connect_path(_: &Path) -> Result<Socket, News> {
+    Err(News::Failed(vec![path_failure(&io::Error::from(io::ErrorKind::Unsupported))]))
 }
 
 fn path_failure(error: &io::Error) -> Failure {

@@ -122,7 +122,7 @@ impl<R: Reactor> Environment<R> {
         self.now = now;
         let limits = self.agent(agent).lifetime(origin, now);
         let connection = self.connection(id)?;
-        if connection.state != State::Leased {
+        if connection.state != State::Leased || connection.is_away {
             return None;
         }
         connection.life.requests += 1;
@@ -184,7 +184,9 @@ impl<R: Reactor> Environment<R> {
     pub fn dispose(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.try_remove(id.0 as usize) else { return };
         debug_assert!(matches!(connection.state, State::Closing(_)), "only closing connections are disposed of");
-        self.agent(connection.agent).pool.closed(connection.origin);
+        if !connection.is_away {
+            self.agent(connection.agent).pool.closed(connection.origin);
+        }
         self.forget(id);
     }
 
@@ -236,6 +238,9 @@ impl<R: Reactor> Environment<R> {
             return;
         }
         connection.state = State::Closing(reason);
+        if connection.is_away {
+            return;
+        }
         let pool = &mut self.agent(agent).pool;
         match state {
             State::Connecting => pool.closing_while_connecting(origin),
@@ -289,12 +294,13 @@ impl<R: Reactor> Environment<R> {
 
     /// When it became idle, if it may serve now. The clock is asked here too: a busy loop delays every timer.
     /// Within a turn's deliveries the kernel is asked only when requests leave, of all their connections at once.
-    fn usable(&self, id: ConnectionId, now: Instant) -> Result<Instant, CloseReason> {
-        let connection = self.connections.get(id.0 as usize).ok_or(CloseReason::Error)?;
+    fn usable(&mut self, id: ConnectionId, now: Instant) -> Result<Instant, CloseReason> {
+        let gathering = self.gathering;
+        let connection = self.connection(id).ok_or(CloseReason::Error)?;
         let State::Idle { since, until } = connection.state else { return Err(CloseReason::Error) };
         match until {
             Some((at, reason)) if at <= now => Err(reason),
-            Some(_) | None if self.gathering && connection.target.is_some() => Ok(since),
+            Some(_) | None if gathering && connection.target.is_some() => Ok(since),
             Some(_) | None => connection.liveness().map(|()| since),
         }
     }
@@ -351,14 +357,14 @@ impl<W> Connection<W> {
         let is_usable = match self.link {
             Link::Foreign => true,
             Link::Open(_) => self.output.is_empty() && !self.is_ended && !self.is_mute && !self.ends_after_output,
-            Link::None | Link::Opening { .. } | Link::Waiting => false,
+            Link::None | Link::Opening { .. } | Link::Waiting | Link::Proving(_) => false,
         };
         if reusable && is_usable { Ok(()) } else { Err(CloseReason::Finished) }
     }
 
     /// Asks the kernel; of a foreign socket the embedder alone knows.
-    pub(super) fn liveness(&self) -> Result<(), CloseReason> {
-        match self.open().map_or(Liveness::Quiet, |open| open.transport.peek()) {
+    pub(super) fn liveness(&mut self) -> Result<(), CloseReason> {
+        match self.open_mut().map_or(Liveness::Quiet, |open| open.transport.peek()) {
             Liveness::Quiet => Ok(()),
             Liveness::Unsolicited => Err(CloseReason::Unsolicited),
             Liveness::Fin => Err(CloseReason::PeerFin),

@@ -1,5 +1,6 @@
 //! One place in the pool: its state, its link to the peer, its exchange.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,11 +34,16 @@ pub(super) enum Link<W> {
     },
     /// To be opened again after a wait.
     Waiting,
+    /// Open and secured; the embedder still looks at whom it reached.
+    Proving(Box<Transport>),
     /// A socket of this engine.
     Open(Open<W>),
     /// A socket that the embedder opened and drives itself.
     Foreign,
 }
+
+/// This end's address and the other's; none of a Unix-domain socket.
+pub type Ends = (Option<SocketAddr>, Option<SocketAddr>);
 
 #[derive(Debug)]
 pub(super) struct Open<W> {
@@ -143,6 +149,8 @@ pub(super) struct Connection<W> {
     pub(super) is_gathered: bool,
     /// The answer came early, and the rest of the request goes nowhere.
     pub(super) is_mute: bool,
+    /// Somebody else's: driven here, but out of the pool.
+    pub(super) is_away: bool,
     /// The reactor was asked to tell when it is gone.
     pub(super) is_parting: bool,
     /// The sentinel knows it.
@@ -154,6 +162,8 @@ pub(super) struct Connection<W> {
     pub(super) bytes_read: u64,
     pub(super) bytes_written: u64,
     pub(super) target: Option<Arc<Target>>,
+    /// This end's address and the other's, as they were when it was connected.
+    pub(super) ends: Ends,
     /// Tells attempts to open it apart, and connections with the same number.
     pub(super) ticket: u64,
     pub(super) begun: Instant,
@@ -184,12 +194,14 @@ impl<W> Connection<W> {
             is_mute: false,
             is_unverified: false,
             is_watched_over: false,
+            is_away: false,
             is_parting: false,
             no_delay: false,
             keep_alive: None,
             bytes_read: 0,
             bytes_written: 0,
             target: None,
+            ends: (None, None),
             ticket: 0,
             begun: now,
             opened: None,
@@ -202,8 +214,20 @@ impl<W> Connection<W> {
     pub(super) fn open(&self) -> Option<&Open<W>> {
         match &self.link {
             Link::Open(open) => Some(open),
-            Link::None | Link::Opening { .. } | Link::Waiting | Link::Foreign => None,
+            Link::None | Link::Opening { .. } | Link::Waiting | Link::Proving(_) | Link::Foreign => None,
         }
+    }
+
+    pub(super) fn open_mut(&mut self) -> Option<&mut Open<W>> {
+        match &mut self.link {
+            Link::Open(open) => Some(open),
+            Link::None | Link::Opening { .. } | Link::Waiting | Link::Proving(_) | Link::Foreign => None,
+        }
+    }
+
+    /// Whether TLS has bytes that the kernel does not know of any more.
+    pub(super) fn has_leftovers(&self) -> bool {
+        self.open().is_some_and(|open| !open.transport.is_drained())
     }
 
     /// Begins the next exchange.
@@ -230,7 +254,12 @@ impl<W> Connection<W> {
             State::Leased => self.is_flowing,
             State::Connecting | State::Closing(_) => false,
         };
-        Interest { readable: listens && !self.is_ended, writable: !self.output.is_empty() && !self.is_gathered }
+        let stall = self.open().map(|open| open.transport.stall()).unwrap_or_default();
+        let sends = !self.output.is_empty() && !self.is_gathered && !stall.write_wants_read;
+        Interest {
+            readable: (listens || stall.write_wants_read) && !self.is_ended,
+            writable: sends || stall.read_wants_write,
+        }
     }
 
     /// Cuts the link. The reactor tells `gone` when it is done, if somebody asks.
@@ -241,7 +270,7 @@ impl<W> Connection<W> {
                 reactor.unwatch(watch, gone);
                 drop(transport);
             }
-            Link::None | Link::Opening { .. } | Link::Waiting | Link::Foreign => {
+            Link::None | Link::Opening { .. } | Link::Waiting | Link::Proving(_) | Link::Foreign => {
                 if let Some(id) = gone {
                     reactor.gone_later(id);
                 }

@@ -79,8 +79,10 @@ impl<W> Connection<W> {
             Death::Error(errno) => errno == libc::EPIPE,
             Death::Unsolicited => false,
         };
+        // On the wire: with TLS, a record of which a part has left is as much as a whole one.
+        let sent = open.transport.sent().saturating_sub(exchange.sent_before);
         let acknowledged = || open.transport.acknowledged_after(exchange.sent_before);
-        Evidence::of(exchange.bytes_written, if exchange.bytes_written == 0 { None } else { acknowledged() }, has_fin)
+        Evidence::of(sent, if sent == 0 { None } else { acknowledged() }, has_fin)
     }
 }
 
@@ -101,7 +103,8 @@ impl<R: Reactor> Environment<R> {
         connection.is_ended = true;
         // The answer came before the whole request had left: what breaks now is the rest of an upload that the server
         // does not want. Should the answer not be whole, its end says so.
-        if matches!(death, Death::Error(_)) && connection.exchange.answered && !connection.output.is_empty() {
+        let is_answered = connection.exchange.answered && !connection.is_away;
+        if matches!(death, Death::Error(_)) && is_answered && !connection.output.is_empty() {
             self.mute(id);
         }
         let is_mute = self.connection(id).is_some_and(|connection| connection.is_mute);
@@ -116,10 +119,10 @@ impl<R: Reactor> Environment<R> {
     /// before it closed, and what it said is still to be read.
     pub(super) fn survives_write_failure(&mut self, id: ConnectionId, errno: i32) -> bool {
         let Some(connection) = self.connection(id) else { return false };
+        let has_written = connection.exchange.bytes_written > 0;
         let has_answer = connection.exchange.answered
-            || connection.exchange.bytes_written > 0
-                && connection.open().is_some_and(|open| open.transport.peek() == Liveness::Unsolicited);
-        if has_answer && connection.state == State::Leased {
+            || has_written && connection.open_mut().is_some_and(|open| open.transport.peek() == Liveness::Unsolicited);
+        if has_answer && connection.state == State::Leased && !connection.is_away {
             self.mute(id);
             return true;
         }

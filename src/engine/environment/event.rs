@@ -51,6 +51,16 @@ pub enum Event {
         /// Whose.
         id: ConnectionId,
     },
+    /// Secured, on a fresh connection or on a replacement: [`accept`](super::Environment::accept) it, or close it.
+    Secured {
+        /// Whose.
+        id: ConnectionId,
+    },
+    /// Sessions to resume have come: [`tls`](super::Environment::tls) has them.
+    Session {
+        /// Whose.
+        id: ConnectionId,
+    },
     /// Could not be opened; [`take_trouble`](super::Environment::take_trouble) says why.
     ConnectFailed {
         /// Whose.
@@ -106,6 +116,8 @@ impl Event {
             | Self::WriteFailed { id, .. }
             | Self::Found { id }
             | Self::Connected { id }
+            | Self::Secured { id }
+            | Self::Session { id }
             | Self::ConnectFailed { id }
             | Self::ShutDown { id }
             | Self::Ended { id, .. }

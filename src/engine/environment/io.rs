@@ -7,6 +7,7 @@ use super::death::Death;
 use super::{Environment, Event, Slabs};
 use crate::engine::pool::{CloseReason, ConnectionId};
 use crate::engine::reactor::{Interest, Reactor, Ready};
+use crate::engine::tls::Tls;
 use crate::engine::transport::{Liveness, Received};
 
 /// A fast peer must not starve the loop: so much is read from one connection in one turn at most, in reads of a slab.
@@ -118,6 +119,7 @@ impl<R: Reactor> Environment<R> {
                 }
             }
             Link::Open(_) | Link::Opening { .. } | Link::Waiting => Ok(None),
+            Link::Proving(_) => Ok(None),
             Link::None | Link::Foreign => return Wrote::Failed(libc::EPIPE),
         };
         match sent {
@@ -156,7 +158,9 @@ impl<R: Reactor> Environment<R> {
     pub fn shut_down(&mut self, id: ConnectionId) {
         let Some(connection) = self.connection(id) else { return };
         connection.ends_after_output = true;
-        if connection.output.is_empty() && !matches!(connection.link, Link::Opening { .. } | Link::Waiting) {
+        if connection.output.is_empty()
+            && !matches!(connection.link, Link::Opening { .. } | Link::Waiting | Link::Proving(_))
+        {
             self.finish_shut_down(id);
             self.reactor.wake();
         }
@@ -169,6 +173,16 @@ impl<R: Reactor> Environment<R> {
         {
             connection.is_flowing = flowing;
             self.update_interest(id);
+            self.read_on(id);
+        }
+    }
+
+    /// Has the next turn read what TLS still holds: no poll knows of it.
+    pub(super) fn read_on(&mut self, id: ConnectionId) {
+        let reads = |connection: &Connection<R::Watch>| connection.is_flowing && connection.has_leftovers();
+        if self.connection(id).is_some_and(|connection| reads(connection)) {
+            self.backlog.push_back(Ready { id, readable: true, writable: false, stopped: false });
+            self.reactor.wake();
         }
     }
 
@@ -188,6 +202,9 @@ impl<R: Reactor> Environment<R> {
         if stopped && let Link::Open(open) = &mut connection.link {
             open.interest = Interest::default();
         }
+        let stall = connection.open().map(|open| open.transport.stall()).unwrap_or_default();
+        let (readable, writable) =
+            (readable || writable && stall.read_wants_write, writable || readable && stall.write_wants_read);
         if readable || stopped {
             match connection.state {
                 State::Idle { .. } => self.check_idle(id),
@@ -211,7 +228,7 @@ impl<R: Reactor> Environment<R> {
 
     fn check_idle(&mut self, id: ConnectionId) {
         let reason =
-            match self.connection(id).and_then(|connection| connection.open()).map(|open| open.transport.peek()) {
+            match self.connection(id).and_then(|connection| connection.open_mut()).map(|open| open.transport.peek()) {
                 None | Some(Liveness::Quiet) => return,
                 Some(Liveness::Unsolicited) => CloseReason::Unsolicited,
                 Some(Liveness::Fin) => CloseReason::PeerFin,
@@ -245,10 +262,12 @@ impl<R: Reactor> Environment<R> {
                     let Some(connection) = self.connections.get_mut(id.0 as usize) else { return true };
                     connection.exchange.answered = true;
                     connection.bytes_read += count as u64;
+                    let is_drained = !connection.has_leftovers();
                     let (slab, offset) = slabs.commit(count);
                     let length = u32::try_from(count).unwrap_or(u32::MAX);
                     self.tell(Event::Data { id, slab, offset, length });
-                    if count < size {
+                    self.tell_sessions(id);
+                    if count < size && is_drained {
                         if hung_up && self.hang_up_is_end {
                             self.died(id, Death::Fin);
                         }
@@ -259,14 +278,26 @@ impl<R: Reactor> Environment<R> {
                     self.died(id, Death::Fin);
                     return true;
                 }
-                Received::Nothing => return true,
+                Received::Nothing => {
+                    self.tell_sessions(id);
+                    // What it waits for may have changed: TLS has its own mind.
+                    self.update_interest(id);
+                    return true;
+                }
                 Received::Failed(error) => {
                     self.died(id, Death::Error(errno(&error)));
                     return true;
                 }
             }
         }
+        self.read_on(id);
         true
+    }
+
+    fn tell_sessions(&mut self, id: ConnectionId) {
+        if self.tls(id).is_some_and(Tls::has_sessions) {
+            self.tell(Event::Session { id });
+        }
     }
 
     /// Sends pending output and tells how it went.
@@ -320,7 +351,7 @@ impl<R: Reactor> Environment<R> {
 
     fn finish_shut_down(&mut self, id: ConnectionId) {
         let Some(connection) = self.connection(id) else { return };
-        if let Some(open) = connection.open() {
+        if let Some(open) = connection.open_mut() {
             // ENOTCONN: the peer has reset it already, which a read will tell.
             drop(open.transport.shut_down());
         }

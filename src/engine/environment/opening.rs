@@ -4,18 +4,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socket2::Socket;
+use socket2::{SockAddr, Socket};
 
-use super::connection::{Connection, Link, Open, State};
+use super::connection::{Connection, Ends, Link, Open, State};
 use super::{Due, Environment, Event};
-use crate::engine::connect::{self, Answer, Failure, LookupFailure, News, Place, Target};
+use crate::engine::connect::{self, Answer, Failure, Insecure, LookupFailure, News, Place, Refused, Target};
 use crate::engine::lifetime::Life;
 use crate::engine::pool::{CloseReason, ConnectionId};
 use crate::engine::reactor::{Interest, Reactor};
+use crate::engine::tls::Tls;
 use crate::engine::transport::Transport;
 
 /// Why a connection could not be opened.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Trouble {
     /// The name has no address.
     NotFound(LookupFailure),
@@ -25,6 +26,10 @@ pub enum Trouble {
     TimedOut(Duration),
     /// The loop cannot watch the socket: a system error number.
     Unwatchable(i32),
+    /// The proxy did not open it.
+    Refused(Refused),
+    /// It could not be made secure.
+    Insecure(Insecure),
 }
 
 /// A connection that was given away.
@@ -46,6 +51,8 @@ impl Trouble {
             Self::Failed(failures) => failures.first().map_or(libc::EADDRNOTAVAIL, |failure| failure.errno),
             Self::TimedOut(_) => libc::ETIMEDOUT,
             Self::Unwatchable(errno) => *errno,
+            Self::Refused(_) => libc::ECONNREFUSED,
+            Self::Insecure(insecure) => insecure.failure.errno(),
         }
     }
 }
@@ -90,9 +97,9 @@ impl<R: Reactor> Environment<R> {
             Link::Open(Open { transport, watch, .. }) => {
                 self.reactor.unwatch(watch, None);
                 self.sentinel.remove(transport.socket());
-                Some(transport.into_socket())
+                transport.into_socket()
             }
-            Link::None | Link::Opening { .. } | Link::Waiting | Link::Foreign => None,
+            Link::None | Link::Opening { .. } | Link::Waiting | Link::Proving(_) | Link::Foreign => None,
         };
         let mut received = Vec::new();
         for event in &self.events {
@@ -104,6 +111,61 @@ impl<R: Reactor> Environment<R> {
         }
         self.forget(id);
         Some(Detached { socket, unsent, received })
+    }
+
+    /// Lets a secured connection out of the pool: from now on it is somebody else's, and still driven here.
+    pub fn part(&mut self, id: ConnectionId) -> bool {
+        let Some((agent, origin)) = self.place(id) else { return false };
+        let Some(connection) = self.connection(id).filter(|connection| connection.open().is_some()) else {
+            return false;
+        };
+        let state = connection.state;
+        let pool = &mut self.agent(agent).pool;
+        match state {
+            State::Leased => pool.closing_while_leased(origin),
+            State::Idle { .. } => pool.closing_while_idle(origin, id),
+            State::Connecting | State::Closing(_) => return false,
+        }
+        pool.closed(origin);
+        self.tally_close(id, CloseReason::Detached);
+        let Some(connection) = self.connection(id) else { return false };
+        connection.state = State::Leased;
+        connection.is_away = true;
+        connection.exchange.answered = true;
+        drop(connection.exchange.replay.take());
+        self.update_interest(id);
+        true
+    }
+
+    /// The embedder has seen whom a secured connection reached, and is content.
+    pub fn accept(&mut self, id: ConnectionId, now: Instant) {
+        self.now = now;
+        let Some(connection) = self.connection(id) else { return };
+        match std::mem::replace(&mut connection.link, Link::None) {
+            Link::Proving(transport) => self.put_to_use(id, *transport, now),
+            other => connection.link = other,
+        }
+    }
+
+    /// The TLS of a connection, if it has any.
+    pub fn tls(&mut self, id: ConnectionId) -> Option<&mut Tls> {
+        match &mut self.connection(id)?.link {
+            Link::Proving(transport) => transport.tls_mut(),
+            Link::Open(open) => open.transport.tls_mut(),
+            Link::None | Link::Opening { .. } | Link::Waiting | Link::Foreign => None,
+        }
+    }
+
+    /// The transport of an open connection.
+    #[must_use]
+    pub fn transport(&self, id: ConnectionId) -> Option<&Transport> {
+        self.connections.get(id.0 as usize)?.open().map(|open| &open.transport)
+    }
+
+    /// Both ends of a connection, from the moment it is connected.
+    #[must_use]
+    pub fn ends(&self, id: ConnectionId) -> Ends {
+        self.connections.get(id.0 as usize).map_or((None, None), |connection| connection.ends)
     }
 
     /// The addresses that a lookup found, or that are being tried.
@@ -118,12 +180,6 @@ impl<R: Reactor> Environment<R> {
     /// Why opening failed.
     pub fn take_trouble(&mut self, id: ConnectionId) -> Option<Trouble> {
         self.connection(id).and_then(|connection| connection.trouble.take())
-    }
-
-    /// The transport of an open connection.
-    #[must_use]
-    pub fn transport(&self, id: ConnectionId) -> Option<&Transport> {
-        self.connections.get(id.0 as usize)?.open().map(|open| &open.transport)
     }
 
     /// Nagle's algorithm off or on, now and on a replacement.
@@ -205,9 +261,17 @@ impl<R: Reactor> Environment<R> {
                 connection.remember_addresses(addresses);
                 self.tell(Event::Found { id });
             }
-            News::Opened(socket) => self.opened(id, socket, now),
+            News::Connected(local, peer) => {
+                connection.ends = (local, peer);
+                if connection.opened.is_none() {
+                    self.tell(Event::Connected { id });
+                }
+            }
+            News::Opened(transport) => self.opened(id, transport, now),
             News::NotFound(failure) => self.failed(id, Trouble::NotFound(failure)),
             News::Failed(failures) => self.failed(id, Trouble::Failed(failures)),
+            News::Refused(refused) => self.failed(id, Trouble::Refused(refused)),
+            News::Insecure(insecure) => self.failed(id, Trouble::Insecure(insecure)),
         }
     }
 
@@ -254,16 +318,25 @@ impl<R: Reactor> Environment<R> {
         ticket
     }
 
-    fn opened(&mut self, id: ConnectionId, socket: Socket, now: Instant) {
+    fn opened(&mut self, id: ConnectionId, transport: Transport, now: Instant) {
         self.opening_ended();
+        let Some(connection) = self.connection(id) else { return };
+        if connection.target.as_ref().is_some_and(|target| target.tls.is_some()) {
+            connection.link = Link::Proving(Box::new(transport));
+            self.tell(Event::Secured { id });
+        } else {
+            self.put_to_use(id, transport, now);
+        }
+    }
+
+    fn put_to_use(&mut self, id: ConnectionId, transport: Transport, now: Instant) {
         let Some((agent, origin)) = self.place(id) else { return };
         let options = &self.agent(agent).options;
         let (lifetime, knobs) = (options.lifetime, options.knobs);
-        let watched = Transport::new(socket)
-            .and_then(|transport| self.reactor.watch(transport.socket(), id).map(|watch| (transport, watch)));
+        let watched = self.reactor.watch(transport.socket(), id);
         let Some(connection) = self.connections.get_mut(id.0 as usize) else { return };
-        let (transport, mut watch) = match watched {
-            Ok(watched) => watched,
+        let mut watch = match watched {
+            Ok(watch) => watch,
             Err(error) => {
                 connection.link = Link::None;
                 return self.told_trouble(id, Trouble::Unwatchable(error.raw_os_error().unwrap_or(libc::EIO)));
@@ -282,6 +355,10 @@ impl<R: Reactor> Environment<R> {
         // A connection that could not be added is asked by itself: it is never in the answer, nor missed there, for it
         // is not trusted to it.
         connection.is_watched_over = self.sentinel.add(transport.socket(), id).is_ok();
+        let end = |address: std::io::Result<SockAddr>| address.ok().and_then(|address| address.as_socket());
+        connection.ends = (end(transport.local_address()), end(transport.peer_address()));
+        connection.exchange.sent_before = transport.sent();
+        let is_secure = transport.tls().is_some();
         connection.link = Link::Open(Open { transport, watch, interest: Interest::default() });
         connection.state = State::Leased;
         connection.life = Life::begin(&lifetime, now, fastrand::f64());
@@ -290,12 +367,13 @@ impl<R: Reactor> Environment<R> {
         let agent = self.agent(agent);
         agent.pool.opened(origin);
         agent.tally(origin).connect.record_micros(took);
-        if is_first {
+        if is_first && !is_secure {
             self.tell(Event::Connected { id });
         } else {
             self.flush(id);
         }
         self.update_interest(id);
+        self.read_on(id);
     }
 
     fn failed(&mut self, id: ConnectionId, trouble: Trouble) {

@@ -8,6 +8,7 @@ use crate::engine::pool::{CloseReason, Limits, Release};
 use crate::engine::reactor::Interest;
 use crate::engine::retry::Policy;
 use crate::engine::transport::Knobs;
+use crate::engine::transport::Transport;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use socket2::{Domain, Socket, Type};
@@ -264,7 +265,19 @@ impl World {
             let place = Place::Addresses { addresses: Vec::new(), port: 0 };
             let (family, order, attempt_delay) = (Family::Any, Order::Verbatim, Duration::ZERO);
             let (race, local_address) = (true, None);
-            let target = Target { place, family, hints: 0, order, race, attempt_delay, local_address, local_port: 0 };
+            let (proxy, tls) = (None, None);
+            let target = Target {
+                place,
+                proxy,
+                tls,
+                family,
+                hints: 0,
+                order,
+                race,
+                attempt_delay,
+                local_address,
+                local_port: 0,
+            };
             self.environment.connect(id, target, self.now);
             self.seat(id).phase = Phase::Opening;
         }
@@ -276,7 +289,7 @@ impl World {
 
     fn open(&mut self, id: ConnectionId) {
         let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None).expect("two descriptors");
-        self.settle(id, News::Opened(ours));
+        self.settle(id, News::Opened(Transport::new(ours).expect("a socket")));
         let now = self.now;
         let seat = self.seat(id);
         (seat.phase, seat.peer, seat.opened, seat.is_spoiled) = (Phase::Leased, Some(theirs), now, false);
@@ -478,7 +491,11 @@ impl World {
                     prop_assert_eq!(self.waiting.len() + 1, before);
                 }
                 Event::Connected { id } => prop_assert_eq!(self.seat(id).phase, Phase::Leased),
-                Event::Written { .. } | Event::Found { .. } | Event::ShutDown { .. } => {}
+                Event::Written { .. }
+                | Event::Found { .. }
+                | Event::ShutDown { .. }
+                | Event::Secured { .. }
+                | Event::Session { .. } => {}
             }
         }
         Ok(())

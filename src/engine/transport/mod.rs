@@ -1,15 +1,19 @@
 //! One open connection: read, write, peek, close. Never blocks.
 
 mod delivery;
+mod plain;
 mod sentinel;
 mod socket;
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::time::Duration;
 
+use plain::Plain;
 pub use sentinel::Sentinel;
 pub use socket::Knobs;
 use socket2::{SockAddr, Socket};
+
+use super::tls::{Stall, Tls};
 
 /// What an idle connection's receive queue tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,15 +41,15 @@ pub enum Received {
     Failed(io::Error),
 }
 
-/// A plain TCP or Unix-domain connection.
+/// An open connection, with as many layers of TLS as it has.
 #[derive(Debug)]
-pub struct Transport {
-    socket: Socket,
-    is_tcp: bool,
-    /// Bytes that the kernel took.
-    sent: u64,
-    /// What it called acknowledged before there was anything to acknowledge.
-    acknowledged_before: Option<u64>,
+pub struct Transport(Layer);
+
+#[derive(Debug)]
+enum Layer {
+    /// TCP or a Unix-domain socket.
+    Plain(Plain),
+    Tls(Box<Tls>),
 }
 
 impl Transport {
@@ -54,99 +58,129 @@ impl Transport {
     /// # Errors
     /// The kernel's, when the descriptor is not a socket it can serve.
     pub fn new(socket: Socket) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        let is_tcp = socket.local_addr()?.as_socket().is_some();
-        let acknowledged_before = delivery::delivery(&socket).map(|delivery| delivery.acknowledged);
-        Ok(Self { socket, is_tcp, sent: 0, acknowledged_before })
+        Ok(Self(Layer::Plain(Plain::new(socket)?)))
+    }
+
+    /// A secured connection.
+    #[must_use]
+    pub fn secured(tls: Tls) -> Self {
+        Self(Layer::Tls(Box::new(tls)))
+    }
+
+    fn plain(&self) -> &Plain {
+        match &self.0 {
+            Layer::Plain(plain) => plain,
+            Layer::Tls(tls) => tls.below().plain(),
+        }
+    }
+
+    /// Its TLS, if it has any.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Tls> {
+        match &self.0 {
+            Layer::Plain(_) => None,
+            Layer::Tls(tls) => Some(tls),
+        }
+    }
+
+    /// Its TLS, if it has any.
+    pub fn tls_mut(&mut self) -> Option<&mut Tls> {
+        match &mut self.0 {
+            Layer::Plain(_) => None,
+            Layer::Tls(tls) => Some(tls),
+        }
     }
 
     /// The socket, for a reactor to watch.
     #[must_use]
     pub fn socket(&self) -> &Socket {
-        &self.socket
+        self.plain().socket()
     }
 
-    /// Gives the descriptor away.
+    /// Gives the descriptor away; `None` of a secured connection, which is more than that.
     #[must_use]
-    pub fn into_socket(self) -> Socket {
-        self.socket
+    pub fn into_socket(self) -> Option<Socket> {
+        match self.0 {
+            Layer::Plain(plain) => Some(plain.into_socket()),
+            Layer::Tls(_) => None,
+        }
     }
 
     /// Whether it is TCP, not a Unix-domain socket.
     #[must_use]
     pub fn is_tcp(&self) -> bool {
-        self.is_tcp
+        self.plain().is_tcp()
     }
 
-    /// Asks the kernel, not a flag: is this idle connection still good? Costs one system call, no timer, no wait.
-    #[must_use]
-    pub fn peek(&self) -> Liveness {
-        let mut byte = [std::mem::MaybeUninit::uninit(); 1];
-        match self.socket.peek(&mut byte) {
-            Ok(0) => Liveness::Fin,
-            Ok(_) => Liveness::Unsolicited,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Liveness::Quiet,
-            Err(_) => Liveness::Reset,
+    /// Asks the kernel, not a flag: is this idle connection still good? Costs one system call, no timer, no wait; and
+    /// decrypts what has come, which may be none of the peer's words.
+    pub fn peek(&mut self) -> Liveness {
+        match &mut self.0 {
+            Layer::Plain(plain) => plain.peek(),
+            Layer::Tls(tls) => tls.peek(),
         }
     }
 
     /// Reads what is there into `buffer`, at most once.
-    pub fn receive(&self, buffer: &mut [u8]) -> Received {
-        loop {
-            return match (&self.socket).read(buffer) {
-                Ok(0) => Received::End,
-                Ok(count) => Received::Bytes(count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => Received::Failed(error),
-            };
+    pub fn receive(&mut self, buffer: &mut [u8]) -> Received {
+        match &mut self.0 {
+            Layer::Plain(plain) => plain.receive(buffer),
+            Layer::Tls(tls) => tls.receive(buffer),
         }
     }
 
-    /// Gives `bytes` to the kernel; answers how many it took, possibly none.
+    /// Gives `bytes` to the kernel; answers how many it took, possibly none. What was offered to TLS once must be
+    /// offered again until it is taken.
     ///
     /// # Errors
-    /// The kernel's, when the connection is dead.
+    /// The kernel's, when the connection is dead; `EPROTO` where TLS failed.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            return match self.socket.send_with_flags(bytes, socket::SEND_FLAGS) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => Err(error),
-                Ok(count) => {
-                    self.sent += count as u64;
-                    Ok(count)
-                }
-            };
+        match &mut self.0 {
+            Layer::Plain(plain) => plain.send(bytes),
+            Layer::Tls(tls) => tls.send(bytes),
         }
     }
 
-    /// Bytes that the kernel took so far.
+    /// Whether all that has come and was not read is the kernel's to tell.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.tls().is_none_or(Tls::is_drained)
+    }
+
+    /// What TLS waits for, whatever its owner wants.
+    #[must_use]
+    pub fn stall(&self) -> Stall {
+        self.tls().map(Tls::stall).unwrap_or_default()
+    }
+
+    /// Bytes that the kernel took so far, those of handshakes included.
     #[must_use]
     pub fn sent(&self) -> u64 {
-        self.sent
+        self.plain().sent()
     }
 
     /// How many of the bytes after the first `sent` the peer's kernel has acknowledged; `None` where nobody tells.
     /// Holds after a reset too. A FIN of ours counts as a byte: that errs on the side of what was delivered.
     #[must_use]
     pub fn acknowledged_after(&self, sent: u64) -> Option<u64> {
-        let acknowledged = delivery::delivery(&self.socket)?.acknowledged;
-        Some(acknowledged.saturating_sub(self.acknowledged_before?).saturating_sub(sent))
+        self.plain().acknowledged_after(sent)
     }
 
     /// Since the peer's kernel last spoke; zero where nobody tells.
     #[must_use]
     pub fn silent_for(&self) -> Duration {
-        delivery::delivery(&self.socket).map(|delivery| delivery.silent_for).unwrap_or_default()
+        self.plain().silent_for()
     }
 
     /// Sends FIN after what was written.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn shut_down(&self) -> io::Result<()> {
-        self.socket.shutdown(std::net::Shutdown::Write)
+    pub fn shut_down(&mut self) -> io::Result<()> {
+        if let Layer::Tls(tls) = &mut self.0 {
+            tls.close_notify();
+        }
+        self.plain().shut_down()
     }
 
     /// Makes the close that follows a reset, not a FIN.
@@ -154,7 +188,7 @@ impl Transport {
     /// # Errors
     /// The kernel's.
     pub fn reset_on_close(&self) -> io::Result<()> {
-        self.socket.set_linger(Some(Duration::ZERO))
+        self.plain().reset_on_close()
     }
 
     /// Nagle's algorithm off or on; nothing on a Unix-domain socket.
@@ -162,7 +196,7 @@ impl Transport {
     /// # Errors
     /// The kernel's.
     pub fn set_no_delay(&self, on: bool) -> io::Result<()> {
-        if self.is_tcp { self.socket.set_tcp_nodelay(on) } else { Ok(()) }
+        self.plain().set_no_delay(on)
     }
 
     /// TCP keep-alive off, or on with probes after `idle`; nothing on a Unix-domain socket.
@@ -170,7 +204,7 @@ impl Transport {
     /// # Errors
     /// The kernel's.
     pub fn set_keep_alive(&self, idle: Option<Duration>, knobs: &Knobs) -> io::Result<()> {
-        if self.is_tcp { socket::set_keep_alive(&self.socket, idle, knobs) } else { Ok(()) }
+        self.plain().set_keep_alive(idle, knobs)
     }
 
     /// Applies the agent's kernel knobs; nothing on a Unix-domain socket.
@@ -178,7 +212,7 @@ impl Transport {
     /// # Errors
     /// The kernel's.
     pub fn set_knobs(&self, knobs: &Knobs) -> io::Result<()> {
-        if self.is_tcp { socket::set_knobs(&self.socket, knobs) } else { Ok(()) }
+        self.plain().set_knobs(knobs)
     }
 
     /// This end's address.
@@ -186,7 +220,7 @@ impl Transport {
     /// # Errors
     /// The kernel's, when the connection is gone.
     pub fn local_address(&self) -> io::Result<SockAddr> {
-        self.socket.local_addr()
+        self.plain().local_address()
     }
 
     /// The other end's address.
@@ -194,6 +228,31 @@ impl Transport {
     /// # Errors
     /// The kernel's, when the connection is gone.
     pub fn peer_address(&self) -> io::Result<SockAddr> {
-        self.socket.peer_addr()
+        self.plain().peer_address()
+    }
+}
+
+/// As a layer of TLS above reads and writes.
+impl Read for Transport {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.receive(buffer) {
+            Received::Bytes(count) => Ok(count),
+            Received::End => Ok(0),
+            Received::Nothing => Err(io::ErrorKind::WouldBlock.into()),
+            Received::Failed(error) => Err(error),
+        }
+    }
+}
+
+impl Write for Transport {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.send(bytes)? {
+            0 if !bytes.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
+            count => Ok(count),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -1,0 +1,89 @@
+'use strict'
+// What an agent for HTTPS has beyond one for HTTP: names of servers, sessions, options of TLS. A mixin.
+const net = require('node:net')
+const { pooledAgent } = require('../agent.js')
+const { invalidType } = require('../errors.js')
+const { CONTEXT_OPTIONS, refuseUnsupported } = require('./context.js')
+const { fingerprint, numberOf } = require('./fingerprint.js')
+const { rejectsUnauthorized, TlsSocket } = require('./socket.js')
+
+/** Those that Node puts into a name as they are, or not at all, though they are long or secret. */
+const HIDDEN = ['ca', 'cert', 'crl', 'dhparam', 'key', 'pfx']
+/** Those that tell connections apart, and that Node's names leave out. */
+const ADDED = ['ALPNProtocols', 'allowPartialTrustChain', 'minDHSize', 'passphrase', 'requestOCSP', 'session', 'sessionTimeout',
+  'ticketKeys']
+/** Everything about TLS by which origins differ. */
+const FIELDS = [...new Set([...CONTEXT_OPTIONS, ...ADDED, 'rejectUnauthorized', 'checkServerIdentity'])]
+
+/** `a.example` of `a.example:443`, `::1` of `[::1]:443`. */
+const hostOf = (header) => {
+  if (typeof header !== 'string') throw invalidType('options.headers.host', 'of type string', header)
+  if (header[0] !== '[') return header.split(':', 1)[0]
+  const end = header.indexOf(']')
+  return end === -1 ? header : header.slice(1, end)
+}
+
+const SETTINGS = { protocol: 'https:', Socket: TlsSocket, fields: FIELDS }
+
+function onSession (session) {
+  this._place?.agent._sessionCame(this._place, session)
+}
+
+const securedAgent = (Base) => class extends pooledAgent(Base, SETTINGS) {
+  #lastHost
+  #lastName
+
+  constructor (options) {
+    refuseUnsupported(options ?? {})
+    super(options)
+  }
+
+  /** As Node's, less keys and passphrases, of which there are fingerprints. */
+  getName (options = {}) {
+    const shown = { ...options }
+    for (const name of HIDDEN) if (options[name]) shown[name] = fingerprint(options[name])
+    let name = super.getName(shown)
+    const added = ADDED.filter((option) => options[option] !== undefined && options[option] !== null)
+    if (added.length > 0) name += `:${fingerprint(added.map((option) => [option, options[option]]))}`
+    if (options.checkServerIdentity) name += `:${numberOf(options.checkServerIdentity)}`
+    return name
+  }
+
+  /** The name that the server is asked for, and that its certificate must have: as Node derives it. */
+  _serverName (req, options) {
+    const given = this.options.servername ?? options.servername
+    if (given || given === '') return given
+    const host = req.getHeader('host') || (this.options.host ?? options.host)
+    if (host !== this.#lastHost) {
+      const name = hostOf(host)
+      this.#lastName = net.isIP(name) ? '' : name
+      this.#lastHost = host
+    }
+    return this.#lastName
+  }
+
+  // Sessions. They hold for servers with the same name, asked with the same options and the same strictness.
+
+  #sessionKey ({ origin, options }) {
+    return rejectsUnauthorized(options) ? origin.name : `${origin.name}:unverified`
+  }
+
+  _sessionOf (place) {
+    return this._getSession(this.#sessionKey(place))
+  }
+
+  _sessionCame (place, session) {
+    this._cacheSession(this.#sessionKey(place), session)
+  }
+
+  _joined (place) {
+    if (!place.isForeign) place.socket.on('session', onSession)
+  }
+
+  _closed (place) {
+    if (place.socket.errored) this._evictSession(this.#sessionKey(place))
+    super._closed(place)
+  }
+}
+
+module.exports = { securedAgent }

@@ -1,0 +1,302 @@
+//! TLS over an open connection. Never blocks.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use openssl::error::ErrorStack;
+use openssl::ssl::{ErrorCode, Ssl, SslRef, SslStream, StatusType};
+
+use super::notes::{self, Note};
+use super::{Context, Facts, Failure, ffi};
+use crate::engine::transport::{Liveness, Received, Transport};
+
+/// Everything that securing one connection needs.
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    /// What it shares with others.
+    pub context: Arc<Context>,
+    /// The name asked for (SNI); `None` asks for none.
+    pub server_name: Option<String>,
+    /// Protocols offered (ALPN), as on the wire.
+    pub protocols: Option<Vec<u8>>,
+    /// A session to resume, in DER form.
+    pub session: Option<Arc<[u8]>>,
+    /// Whether the server is asked for an OCSP response.
+    pub asks_status: bool,
+    /// Whose certificate it must be; `None` leaves every verdict to the embedder.
+    pub identity: Option<String>,
+}
+
+/// What a TLS connection waits for, beside what its owner wants of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stall {
+    /// A read must write first.
+    pub read_wants_write: bool,
+    /// A write must read first.
+    pub write_wants_read: bool,
+}
+
+/// How far a handshake came.
+#[derive(Debug)]
+pub enum Step {
+    /// It is over.
+    Done,
+    /// The peer's turn.
+    WantsRead,
+    /// The kernel has no room.
+    WantsWrite,
+}
+
+/// One secured connection.
+#[derive(Debug)]
+pub struct Tls {
+    stream: SslStream<Transport>,
+    notes: Receiver<Note>,
+    sessions: Vec<Vec<u8>>,
+    key_log: Vec<String>,
+    must_be_trusted: bool,
+    /// Nothing that has come is left in OpenSSL.
+    is_drained: bool,
+    stall: Stall,
+    /// How reading ended, while bytes that came before are still to be told.
+    last: Option<Received>,
+    failure: Option<Failure>,
+}
+
+impl Tls {
+    /// A client's end over `below`, before its handshake.
+    ///
+    /// # Errors
+    /// OpenSSL's, about options.
+    pub fn new(handshake: &Handshake, below: Transport) -> Result<Self, Failure> {
+        let mut ssl = Ssl::new(handshake.context.made()?)?;
+        let notes = notes::of(&mut ssl)?;
+        handshake.configure(&mut ssl)?;
+        ssl.set_connect_state();
+        Ok(Self {
+            stream: SslStream::new(ssl, below)?,
+            notes,
+            sessions: Vec::new(),
+            key_log: Vec::new(),
+            must_be_trusted: handshake.identity.is_some(),
+            // The server may have sent more than its part of the handshake.
+            is_drained: false,
+            stall: Stall::default(),
+            last: None,
+            failure: None,
+        })
+    }
+
+    /// Goes on with the handshake.
+    ///
+    /// # Errors
+    /// Whatever ended it.
+    pub fn shake(&mut self) -> Result<Step, Failure> {
+        match self.stream.do_handshake() {
+            // The handshake goes on whatever the certificate says.
+            Ok(()) if self.must_be_trusted && self.facts().verdict != 0 => {
+                Err(Failure::Untrusted(self.facts().verdict))
+            }
+            Ok(()) => Ok(Step::Done),
+            Err(error) => match error.code() {
+                ErrorCode::WANT_READ => Ok(Step::WantsRead),
+                ErrorCode::WANT_WRITE => Ok(Step::WantsWrite),
+                _ => Err(Failure::from(&error)),
+            },
+        }
+    }
+
+    /// The transport below.
+    #[must_use]
+    pub fn below(&self) -> &Transport {
+        self.stream.get_ref()
+    }
+
+    /// The transport below, without TLS.
+    pub(super) fn ssl(&self) -> &SslRef {
+        self.stream.ssl()
+    }
+
+    /// What it waits for.
+    #[must_use]
+    pub fn stall(&self) -> Stall {
+        self.stall
+    }
+
+    /// Whether nothing that has come is left in here.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.is_drained
+    }
+
+    /// Why the last operation failed, if TLS was the reason.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// What was negotiated.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        Facts::of(self.ssl())
+    }
+
+    /// Sessions that came since the last call, in DER form.
+    pub fn take_sessions(&mut self) -> Vec<Vec<u8>> {
+        self.read_notes();
+        std::mem::take(&mut self.sessions)
+    }
+
+    /// Whether sessions have come that nobody has taken.
+    pub fn has_sessions(&mut self) -> bool {
+        self.read_notes();
+        !self.sessions.is_empty()
+    }
+
+    /// Lines of a key log since the last call.
+    pub fn take_key_log(&mut self) -> Vec<String> {
+        self.read_notes();
+        std::mem::take(&mut self.key_log)
+    }
+
+    fn read_notes(&mut self) {
+        for note in self.notes.try_iter() {
+            match note {
+                Note::Session(der) => self.sessions.push(der),
+                Note::KeyLog(line) => self.key_log.push(line),
+            }
+        }
+    }
+
+    /// Whether anything was read but control messages, or can be read no more.
+    pub(crate) fn peek(&mut self) -> Liveness {
+        match self.below_mut().peek() {
+            Liveness::Quiet if self.is_drained => return Liveness::Quiet,
+            Liveness::Reset => return Liveness::Reset,
+            Liveness::Quiet | Liveness::Unsolicited | Liveness::Fin => {}
+        }
+        match self.stream.ssl_peek(&mut [0]) {
+            Ok(0) => Liveness::Fin,
+            Ok(_) => {
+                self.is_drained = false;
+                Liveness::Unsolicited
+            }
+            Err(error) => match error.code() {
+                // Session tickets, key updates: they are processed, and nothing else has come.
+                ErrorCode::WANT_READ => {
+                    self.is_drained = true;
+                    Liveness::Quiet
+                }
+                ErrorCode::ZERO_RETURN => Liveness::Fin,
+                _ => Liveness::Reset,
+            },
+        }
+    }
+
+    /// Decrypts into `buffer` as much as has come.
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Received {
+        let mut filled = 0;
+        // Each record by itself would be a small read.
+        while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
+            match self.last.take().unwrap_or_else(|| self.receive_record(room)) {
+                Received::Bytes(count) => filled += count,
+                other if filled == 0 => return other,
+                // Not told yet; only when nothing more is there, there is nothing to tell.
+                other => {
+                    self.last = (!matches!(other, Received::Nothing)).then_some(other);
+                    break;
+                }
+            }
+        }
+        Received::Bytes(filled)
+    }
+
+    fn receive_record(&mut self, buffer: &mut [u8]) -> Received {
+        self.stall.read_wants_write = false;
+        self.is_drained = false;
+        match self.stream.ssl_read(buffer) {
+            Ok(0) => Received::End,
+            Ok(count) => Received::Bytes(count),
+            Err(error) => match error.code() {
+                ErrorCode::WANT_READ => {
+                    self.is_drained = true;
+                    Received::Nothing
+                }
+                ErrorCode::WANT_WRITE => {
+                    self.stall.read_wants_write = true;
+                    Received::Nothing
+                }
+                ErrorCode::ZERO_RETURN => Received::End,
+                _ => match self.failed(&error) {
+                    None => Received::End,
+                    Some(error) => Received::Failed(error),
+                },
+            },
+        }
+    }
+
+    /// Encrypts and sends `bytes`; answers how many the kernel took, all or none of each record.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stall.write_wants_read = false;
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        match self.stream.ssl_write(bytes) {
+            Ok(count) => Ok(count),
+            Err(error) => match error.code() {
+                ErrorCode::WANT_WRITE => Ok(0),
+                ErrorCode::WANT_READ => {
+                    self.stall.write_wants_read = true;
+                    Ok(0)
+                }
+                _ => Err(self.failed(&error).unwrap_or_else(|| io::Error::from_raw_os_error(libc::EPIPE))),
+            },
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) fn close_notify(&mut self) {
+        // It may find no room, or nobody to read it; FIN follows anyway.
+        drop(self.stream.shutdown());
+    }
+
+    fn below_mut(&mut self) -> &mut Transport {
+        self.stream.get_mut()
+    }
+
+    /// The error as a system call's, or `None` for an end.
+    fn failed(&mut self, error: &openssl::ssl::Error) -> Option<io::Error> {
+        let failure = Failure::from(error);
+        if failure == Failure::Ended {
+            return None;
+        }
+        Some(io::Error::from_raw_os_error(self.failure.insert(failure).errno()))
+    }
+}
+
+impl Handshake {
+    fn configure(&self, ssl: &mut Ssl) -> Result<(), ErrorStack> {
+        if let Some(name) = &self.server_name {
+            ssl.set_hostname(name)?;
+        }
+        if let Some(protocols) = &self.protocols {
+            ssl.set_alpn_protos(protocols)?;
+        }
+        if self.asks_status {
+            ssl.set_status_type(StatusType::OCSP)?;
+        }
+        if let Some(session) = &self.session {
+            // A session that cannot be read is none: the handshake is a whole one.
+            drop(ffi::set_session(ssl, session));
+        }
+        if let Some(identity) = &self.identity {
+            match identity.parse::<IpAddr>() {
+                Ok(address) => ssl.param_mut().set_ip(address)?,
+                Err(_) => ssl.param_mut().set_host(identity)?,
+            }
+        }
+        Ok(())
+    }
+}

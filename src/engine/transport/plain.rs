@@ -1,0 +1,169 @@
+//! A connection without TLS: the kernel's own socket.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use socket2::{SockAddr, Socket};
+
+use super::{Knobs, Liveness, Received, delivery, socket};
+
+/// A plain TCP or Unix-domain connection.
+#[derive(Debug)]
+pub(super) struct Plain {
+    socket: Socket,
+    is_tcp: bool,
+    /// Bytes that the kernel took.
+    sent: u64,
+    /// What it called acknowledged before there was anything to acknowledge.
+    acknowledged_before: Option<u64>,
+}
+
+impl Plain {
+    /// Takes over a connected socket and makes it non-blocking.
+    ///
+    /// # Errors
+    /// The kernel's, when the descriptor is not a socket it can serve.
+    pub(super) fn new(socket: Socket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let is_tcp = socket.local_addr()?.as_socket().is_some();
+        let acknowledged_before = delivery::delivery(&socket).map(|delivery| delivery.acknowledged);
+        Ok(Self { socket, is_tcp, sent: 0, acknowledged_before })
+    }
+
+    /// The socket, for a reactor to watch.
+    #[must_use]
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Gives the descriptor away.
+    #[must_use]
+    pub(super) fn into_socket(self) -> Socket {
+        self.socket
+    }
+
+    /// Whether it is TCP, not a Unix-domain socket.
+    #[must_use]
+    pub(super) fn is_tcp(&self) -> bool {
+        self.is_tcp
+    }
+
+    /// Asks the kernel, not a flag: is this idle connection still good? Costs one system call, no timer, no wait.
+    #[must_use]
+    pub(super) fn peek(&self) -> Liveness {
+        let mut byte = [std::mem::MaybeUninit::uninit(); 1];
+        match self.socket.peek(&mut byte) {
+            Ok(0) => Liveness::Fin,
+            Ok(_) => Liveness::Unsolicited,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Liveness::Quiet,
+            Err(_) => Liveness::Reset,
+        }
+    }
+
+    /// Reads what is there into `buffer`, at most once.
+    pub(super) fn receive(&self, buffer: &mut [u8]) -> Received {
+        loop {
+            return match (&self.socket).read(buffer) {
+                Ok(0) => Received::End,
+                Ok(count) => Received::Bytes(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Received::Failed(error),
+            };
+        }
+    }
+
+    /// Gives `bytes` to the kernel; answers how many it took, possibly none.
+    ///
+    /// # Errors
+    /// The kernel's, when the connection is dead.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            return match self.socket.send_with_flags(bytes, socket::SEND_FLAGS) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+                Ok(count) => {
+                    self.sent += count as u64;
+                    Ok(count)
+                }
+            };
+        }
+    }
+
+    /// Bytes that the kernel took so far.
+    #[must_use]
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// How many of the bytes after the first `sent` the peer's kernel has acknowledged; `None` where nobody tells.
+    /// Holds after a reset too. A FIN of ours counts as a byte: that errs on the side of what was delivered.
+    #[must_use]
+    pub(super) fn acknowledged_after(&self, sent: u64) -> Option<u64> {
+        let acknowledged = delivery::delivery(&self.socket)?.acknowledged;
+        Some(acknowledged.saturating_sub(self.acknowledged_before?).saturating_sub(sent))
+    }
+
+    /// Since the peer's kernel last spoke; zero where nobody tells.
+    #[must_use]
+    pub(super) fn silent_for(&self) -> Duration {
+        delivery::delivery(&self.socket).map(|delivery| delivery.silent_for).unwrap_or_default()
+    }
+
+    /// Sends FIN after what was written.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn shut_down(&self) -> io::Result<()> {
+        self.socket.shutdown(std::net::Shutdown::Write)
+    }
+
+    /// Makes the close that follows a reset, not a FIN.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn reset_on_close(&self) -> io::Result<()> {
+        self.socket.set_linger(Some(Duration::ZERO))
+    }
+
+    /// Nagle's algorithm off or on; nothing on a Unix-domain socket.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn set_no_delay(&self, on: bool) -> io::Result<()> {
+        if self.is_tcp { self.socket.set_tcp_nodelay(on) } else { Ok(()) }
+    }
+
+    /// TCP keep-alive off, or on with probes after `idle`; nothing on a Unix-domain socket.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn set_keep_alive(&self, idle: Option<Duration>, knobs: &Knobs) -> io::Result<()> {
+        if self.is_tcp { socket::set_keep_alive(&self.socket, idle, knobs) } else { Ok(()) }
+    }
+
+    /// Applies the agent's kernel knobs; nothing on a Unix-domain socket.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn set_knobs(&self, knobs: &Knobs) -> io::Result<()> {
+        if self.is_tcp { socket::set_knobs(&self.socket, knobs) } else { Ok(()) }
+    }
+
+    /// This end's address.
+    ///
+    /// # Errors
+    /// The kernel's, when the connection is gone.
+    pub(super) fn local_address(&self) -> io::Result<SockAddr> {
+        self.socket.local_addr()
+    }
+
+    /// The other end's address.
+    ///
+    /// # Errors
+    /// The kernel's, when the connection is gone.
+    pub(super) fn peer_address(&self) -> io::Result<SockAddr> {
+        self.socket.peer_addr()
+    }
+}
