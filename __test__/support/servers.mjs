@@ -4,7 +4,7 @@ import net from 'node:net'
 
 const HEAD_END = '\r\n\r\n'
 
-const track = (server) => {
+export const track = (server) => {
   server.accepted = []
   server.open = new Set()
   server.on('connection', (socket) => {
@@ -19,7 +19,7 @@ const track = (server) => {
   })
 }
 
-const listen = (server, where) => new Promise((resolve, reject) => {
+export const listen = (server, where) => new Promise((resolve, reject) => {
   server.once('error', reject)
   server.listen(where, () => {
     const address = server.address()

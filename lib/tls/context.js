@@ -84,9 +84,9 @@ const archivesOf = ({ pfx, passphrase }) => listOf(pfx).map((one) => ({
   passphrase: String(one.passphrase ?? passphrase ?? '')
 }))
 
-// Since 3.2 OpenSSL asks for keys of 112 bits by itself; a certificate is as good here as it is to this process' Node.
-const [major, minor] = process.versions.openssl.split('.').map(Number)
-const SECURITY_LEVEL = major > 3 || minor >= 2 ? 2 : 1
+// OpenSSL's own measure since 3.2, which Node took up with 24: a certificate is as good here as it is to this process' Node.
+const [major] = process.versions.node.split('.').map(Number)
+const SECURITY_LEVEL = major >= 24 ? 2 : 1
 
 const toNative = (options, roots) => {
   const { min, max } = versionsOf(options)

@@ -165,15 +165,10 @@ fn copies(buffers: &[Buffer]) -> Vec<Vec<u8>> {
 }
 
 #[napi]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the bits were numbers of JavaScript")]
 impl NativeTlsContext {
     /// OpenSSL looks at the options when the first connection needs them.
     #[napi(constructor)]
-    #[expect(
-        clippy::needless_pass_by_value,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the shape that napi-derive calls; the bits were numbers of JavaScript"
-    )]
     pub fn new(options: NativeContextOptions) -> Self {
         let archives = options.archives.iter().map(|archive| (archive.der.to_vec(), archive.passphrase.clone()));
         Self(Arc::new(Context::new(ContextOptions {
@@ -253,6 +248,7 @@ impl NativeEnvironment {
 }
 
 #[napi]
+#[expect(clippy::needless_pass_by_value, reason = "the shape that napi-derive calls")]
 impl NativeEnvironment {
     /// What was negotiated.
     #[napi]

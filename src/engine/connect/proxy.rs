@@ -73,8 +73,8 @@ pub struct Refused {
 }
 
 impl Refused {
-    fn because(reason: impl ToString) -> News {
-        News::Refused(Self { status: None, reason: reason.to_string() })
+    fn because(reason: impl Into<String>) -> News {
+        News::Refused(Self { status: None, reason: reason.into() })
     }
 }
 
@@ -121,11 +121,11 @@ async fn tunnel(proxy: &Proxy, authorization: Option<&str>, transport: &mut Tran
         request.extend(["proxy-authorization: ", authorization, "\r\n"]);
     }
     request.push_str("\r\n");
-    send(transport, request.as_bytes()).await.map_err(ended)?;
+    send(transport, request.as_bytes()).await.map_err(|error| ended(&error))?;
     let mut head = Vec::new();
     loop {
         let mut buffer = [0; 1024];
-        let count = receive(transport, &mut buffer).await.map_err(ended)?;
+        let count = receive(transport, &mut buffer).await.map_err(|error| ended(&error))?;
         if count == 0 {
             return Err(Refused::because("the proxy closed the connection before it had answered"));
         }
@@ -139,7 +139,7 @@ async fn tunnel(proxy: &Proxy, authorization: Option<&str>, transport: &mut Tran
     }
 }
 
-fn ended(error: io::Error) -> News {
+fn ended(error: &io::Error) -> News {
     News::Insecure(tls::Failure::System(error.raw_os_error().unwrap_or(libc::ECONNRESET)).into())
 }
 

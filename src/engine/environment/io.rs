@@ -118,8 +118,9 @@ impl<R: Reactor> Environment<R> {
                     open.transport.send(bytes).map(Some)
                 }
             }
-            Link::Open(_) | Link::Opening { .. } | Link::Waiting => Ok(None),
-            Link::Proving(_) => Ok(None),
+            Link::Open(_) | Link::Opening { .. } | Link::Waiting | Link::Proving(_) => Ok(None),
+            // That it could not be opened is still to be told.
+            Link::None if connection.trouble.is_some() => Ok(None),
             Link::None | Link::Foreign => return Wrote::Failed(libc::EPIPE),
         };
         match sent {

@@ -140,10 +140,10 @@ impl<R: Reactor> Environment<R> {
     /// The embedder has seen whom a secured connection reached, and is content.
     pub fn accept(&mut self, id: ConnectionId, now: Instant) {
         self.now = now;
-        let Some(connection) = self.connection(id) else { return };
-        match std::mem::replace(&mut connection.link, Link::None) {
-            Link::Proving(transport) => self.put_to_use(id, *transport, now),
-            other => connection.link = other,
+        let is_proving = |connection: &&mut Connection<R::Watch>| matches!(connection.link, Link::Proving(_));
+        let Some(connection) = self.connection(id).filter(is_proving) else { return };
+        if let Link::Proving(transport) = std::mem::replace(&mut connection.link, Link::None) {
+            self.put_to_use(id, *transport, now);
         }
     }
 

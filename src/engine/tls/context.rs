@@ -172,7 +172,8 @@ impl ContextOptions {
     fn trust(&self) -> Result<X509StoreBuilder, ErrorStack> {
         let mut store = X509StoreBuilder::new()?;
         for pem in &self.roots {
-            for root in X509::stack_from_pem(pem)? {
+            // As in Node: what cannot be read is no root.
+            for root in X509::stack_from_pem(pem).unwrap_or_default() {
                 store.add_cert(root)?;
             }
         }

@@ -49,8 +49,8 @@ impl ProtocolFailure {
         let text = format!(
             "error:{:08X}:{library}:{}:{reason}:{}:{line}:{}",
             error.code(),
-            function.as_deref().unwrap_or_default(),
-            &*file,
+            function.as_ref().map_or("", AsRef::as_ref),
+            AsRef::<str>::as_ref(&file),
             error.data().unwrap_or_default(),
         );
         Self { code, library: library.to_owned(), reason: reason.to_owned(), text }

@@ -202,10 +202,10 @@ impl Tls {
         while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
             match self.last.take().unwrap_or_else(|| self.receive_record(room)) {
                 Received::Bytes(count) => filled += count,
-                other if filled == 0 => return other,
-                // Not told yet; only when nothing more is there, there is nothing to tell.
-                other => {
-                    self.last = (!matches!(other, Received::Nothing)).then_some(other);
+                Received::Nothing if filled > 0 => break,
+                ending @ (Received::Nothing | Received::End | Received::Failed(_)) if filled == 0 => return ending,
+                ending @ (Received::Nothing | Received::End | Received::Failed(_)) => {
+                    self.last = Some(ending);
                     break;
                 }
             }
