@@ -3,10 +3,15 @@ export const MIB = 1024 * 1024
 export const CLIENTS = ['node', 'holdfast', 'agentkeepalive']
 export const SUBJECT = 'holdfast'
 
+/** By TLS, beside Node's `https.Agent`. */
+const secure = { secure: true, clients: ['node', 'holdfast'] }
+
 export const clientsOf = (benchCase) => benchCase.clients ?? CLIENTS
 
 const rate = { kind: 'get', unit: 'req/s', better: 'higher', read: (run) => run.perSecond }
 const bytes = { unit: 'MiB/s', better: 'higher', read: (run) => run.bytesPerSecond / MIB }
+
+const burst = { ...secure, kind: 'burst', connections: 500 }
 
 /**
  * `target` is a limit on the median of the ratios to the first of the clients, Node's agent if a case does not name
@@ -36,6 +41,40 @@ export const CASES = [
     target: 1.0,
     unit: 'B/conn',
     better: 'lower',
+    read: (run) => run.bytesPerConnection
+  },
+  { name: 'tls-get-1', title: 'TLS: small GET, 1 in flight', inFlight: 1, target: 1.0, ...secure, ...rate },
+  { name: 'tls-get-50', title: 'TLS: small GET, 50 in flight', inFlight: 50, target: 2.5, p99: 'no worse', ...secure, ...rate },
+  { name: 'tls-download', title: 'TLS: 64 MiB download', kind: 'download', inFlight: 1, size: 64 * MIB, target: 1.0, ...secure, ...bytes },
+  { name: 'tls-upload', title: 'TLS: 64 MiB upload', kind: 'upload', inFlight: 1, size: 64 * MIB, target: 1.0, ...secure, ...bytes },
+  {
+    name: 'tls-burst-delay',
+    title: 'TLS: 500 new connections at once, longest delay of the loop',
+    unit: 'ms',
+    better: 'lower',
+    target: 0.25,
+    read: (run) => run.loopDelay,
+    ...burst
+  },
+  {
+    name: 'tls-burst-time',
+    title: 'TLS: 500 new connections at once, until all have answered',
+    unit: 'ms',
+    better: 'lower',
+    target: 1.0,
+    read: (run) => run.took,
+    ...burst
+  },
+  {
+    name: 'tls-memory',
+    title: 'TLS: 2,000 idle connections',
+    kind: 'memory',
+    connections: 2000,
+    rounds: 4,
+    target: 1.0,
+    unit: 'B/conn',
+    better: 'lower',
+    ...secure,
     read: (run) => run.bytesPerConnection
   }
 ]

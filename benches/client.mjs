@@ -1,16 +1,21 @@
 // One client in a process of its own, forked with a plan as JSON. It warms up, says that it is ready, and then answers
 // each `{ ms }` with what it did in so many milliseconds; `memory` answers once, with its result.
 import http from 'node:http'
+import https from 'node:https'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const plan = JSON.parse(process.argv[2])
+const { request } = plan.ca ? https : http
 const Agent = await agentClass(plan.client)
+const server = { host: '127.0.0.1', port: plan.port }
+const trust = plan.ca ? { ca: plan.ca, servername: 'localhost' } : {}
 const CHUNK = Buffer.alloc(64 * 1024, 'x')
 const warmUpMs = 2000 // by then V8 has compiled what it will
 
 process.once('disconnect', () => process.exit()) // the parent is gone, or has the result
 
-const kinds = { get, download, upload }
+const kinds = { get, download, upload, burst }
 if (plan.kind === 'memory') {
   process.send(await memory(), () => process.disconnect())
 } else {
@@ -22,10 +27,10 @@ if (plan.kind === 'memory') {
 
 /** Only what the plan uses is loaded: another client's code must not weigh on this one's memory. */
 async function agentClass (client) {
-  if (client === 'node') return http.Agent
+  if (client === 'node') return (plan.ca ? https : http).Agent
   if (client === 'agentkeepalive') return (await import('agentkeepalive')).default
-  const { HttpAgent } = await import('../index.mjs')
-  if (client === 'holdfast') return HttpAgent
+  const { HttpAgent, HttpsAgent } = await import('../index.mjs')
+  if (client === 'holdfast') return plan.ca ? HttpsAgent : HttpAgent
   return class extends HttpAgent {
     constructor (options) {
       super({ ...options, retry: false })
@@ -34,14 +39,14 @@ async function agentClass (client) {
 }
 
 function get () {
-  const agent = new Agent({ keepAlive: plan.keepAlive ?? true })
-  const options = { host: '127.0.0.1', port: plan.port, path: '/small', agent }
+  const agent = new Agent({ keepAlive: plan.keepAlive ?? true, ...trust })
+  const options = { ...server, path: '/small', agent }
   return (ms) => closedLoop(options, ms)
 }
 
 function download () {
-  const agent = new Agent({ keepAlive: true })
-  const options = { host: '127.0.0.1', port: plan.port, path: '/download', agent }
+  const agent = new Agent({ keepAlive: true, ...trust })
+  const options = { ...server, path: '/download', agent }
   return (ms) => transfers(ms, async () => {
     const { bytes } = await exchange(options)
     if (bytes !== plan.size) throw new Error(`got ${bytes} of ${plan.size} bytes`)
@@ -49,9 +54,9 @@ function download () {
 }
 
 function upload () {
-  const agent = new Agent({ keepAlive: true })
+  const agent = new Agent({ keepAlive: true, ...trust })
   const headers = { 'content-length': plan.size }
-  const options = { host: '127.0.0.1', port: plan.port, path: '/upload', method: 'POST', headers, agent }
+  const options = { ...server, path: '/upload', method: 'POST', headers, agent }
   return (ms) => transfers(ms, async () => {
     const { headers: answer } = await exchange(options, sendBody)
     const read = Number(answer['x-request-length'])
@@ -77,7 +82,7 @@ function sendBody (req) {
 /** Resolves when the answer was read to its end; the connection is idle again by then. */
 function exchange (options, send = (req) => req.end()) {
   return new Promise((resolve, reject) => {
-    const req = http.request(options, (res) => {
+    const req = request(options, (res) => {
       let bytes = 0
       res.on('data', (chunk) => { bytes += chunk.length })
       res.on('end', () => {
@@ -102,7 +107,7 @@ function closedLoop (options, ms) {
   let result
   return new Promise((resolve, reject) => {
     const begin = () => {
-      const req = http.get(options, answered)
+      const req = request(options, answered).end()
       req.startedAt = performance.now()
       req.on('error', reject)
     }
@@ -125,6 +130,23 @@ function closedLoop (options, ms) {
       result = summary(latencies, performance.now() - from, process.cpuUsage(cpu))
     }, ms)
   })
+}
+
+/** As many new connections at once, once in each round. */
+function burst () {
+  return async () => {
+    const agent = new Agent({ keepAlive: true, ...trust })
+    const delay = monitorEventLoopDelay({ resolution: 1 })
+    delay.enable()
+    const from = performance.now()
+    await Promise.all(Array.from({ length: plan.connections }, () => exchange({ ...server, path: '/small', agent })))
+    const took = performance.now() - from
+    await sleep(5) // the loop's own measure comes by a timer
+    delay.disable()
+    agent.destroy()
+    await sleep(100)
+    return { took, loopDelay: delay.max / 1e6 }
+  }
 }
 
 /** One whole transfer after the other, as many as begin within so long. */
@@ -158,8 +180,8 @@ function summary (latencies, ms, cpu) {
 async function memory () {
   // Nothing may close while it is measured: no limit on free connections, and for agentkeepalive and holdfast no time.
   const limits = { maxFreeSockets: Infinity, ...(plan.client !== 'node' && { freeSocketTimeout: 0 }) }
-  const agent = new Agent({ keepAlive: true, ...limits })
-  const options = { host: '127.0.0.1', port: plan.port, path: '/', agent }
+  const agent = new Agent({ keepAlive: true, ...limits, ...trust })
+  const options = { ...server, path: '/', agent }
   await exchange({ ...options, port: plan.warmUpPort, path: '/small' })
   const before = await settledRss()
   const pending = []

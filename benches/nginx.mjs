@@ -4,12 +4,19 @@ import { join } from 'node:path'
 import { startDaemon } from '../__test__/support/daemon.mjs'
 import { MIB } from './cases.mjs'
 
-/** Starts nginx; `stop()` ends it and removes its folder. `size` is the download's, and the most an upload may have. */
-export async function startNginx ({ size }) {
+/**
+ * Starts nginx; `stop()` ends it and removes its folder. `size` is the download's, and the most an upload may have. With
+ * an `identity` (`{ key, cert }`) it speaks TLS.
+ */
+export async function startNginx ({ size, identity }) {
   const nginx = await startDaemon({
     command: 'nginx',
     from: 'nginx-light',
-    files: ({ folder, port }) => ({ 'nginx.conf': configuration({ folder, port, size }), 'www/download': '' }),
+    files: ({ folder, port }) => ({
+      'nginx.conf': configuration({ folder, port, size, isSecure: Boolean(identity) }),
+      'www/download': '',
+      ...identity && { 'key.pem': identity.key, 'cert.pem': identity.cert }
+    }),
     args: ({ folder }) => ['-p', folder, '-c', `${folder}/nginx.conf`, '-e', `${folder}/error.log`]
   })
   await truncate(join(nginx.folder, 'www', 'download'), size) // sparse
@@ -18,7 +25,7 @@ export async function startNginx ({ size }) {
 
 // `return` answers before the body was read. An upload therefore goes through a proxy that buffers the whole body in
 // memory and passes none of it on: the answer comes after the last byte, and says how many nginx has read.
-const configuration = ({ folder, port, size }) => `
+const configuration = ({ folder, port, size, isSecure }) => `
 daemon off;
 worker_processes 1;
 worker_rlimit_nofile 8192;
@@ -39,13 +46,15 @@ http {
   uwsgi_temp_path ${folder}/uwsgi;
   scgi_temp_path ${folder}/scgi;
   server {
-    listen 127.0.0.1:${port} backlog=4096;
+    listen 127.0.0.1:${port} ${isSecure ? 'ssl ' : ''}backlog=4096;
+    ${isSecure ? `ssl_certificate ${folder}/cert.pem; ssl_certificate_key ${folder}/key.pem;` : ''}
+    ${isSecure ? 'ssl_session_cache shared:all:10m; ssl_session_tickets on; proxy_ssl_verify off;' : ''}
     root ${folder}/www;
     location = /small { return 200 "Hello from nginx, in a few bytes.\\n"; }
     location = /download { }
     location = /upload {
       client_body_buffer_size ${size + MIB};
-      proxy_pass http://127.0.0.1:${port}/small;
+      proxy_pass ${isSecure ? 'https' : 'http'}://127.0.0.1:${port}/small;
       proxy_pass_request_body off;
       proxy_set_header Content-Length "";
       proxy_method GET;

@@ -1,6 +1,7 @@
 // npm run bench: holdfast and agentkeepalive against Node's own agent, in pairs, over nginx on loopback.
 import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { selfSigned } from '../__test__/support/tls/authority.mjs'
 import { readArguments } from '../scripts/support/arguments.mjs'
 import { CASES, clientsOf, MIB } from './cases.mjs'
 import { startNginx } from './nginx.mjs'
@@ -12,7 +13,10 @@ cases: ${CASES.map(({ name }) => name).join(', ')}`
 const settings = settingsOf()
 const say = settings.json ? () => {} : console.log
 const children = new Set()
+const isSecure = ({ secure }) => Boolean(secure)
+const identity = settings.cases.some(isSecure) ? selfSigned() : undefined
 const nginx = await startNginx({ size: 64 * MIB })
+const secureNginx = identity && await startNginx({ size: 64 * MIB, identity })
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => cleanUp().then(() => process.exit(130)))
 
 try {
@@ -56,11 +60,11 @@ async function measure (benchCase) {
 
 /** Each in a process that lives for the whole case, warmed up one after the other. */
 async function startClients (benchCase) {
-  const { name, kind, inFlight, size, keepAlive } = benchCase
+  const { name, kind, inFlight, size, keepAlive, connections } = benchCase
   const clients = {}
   for (const client of clientsOf(benchCase)) {
     progress(`${name}: warming up ${client}`)
-    clients[client] = startClient({ client, kind, inFlight, size, keepAlive, port: nginx.port })
+    clients[client] = startClient({ client, kind, inFlight, size, keepAlive, connections, ...serverOf(benchCase) })
     await clients[client].answer()
   }
   return clients
@@ -70,10 +74,11 @@ async function measureMemory (client, benchCase) {
   const limit = openFileLimit()
   const connections = Math.min(benchCase.connections, limit - 500)
   if (connections < benchCase.connections) console.error(`${connections} connections only: ${limit} open files`)
-  const holder = start('./holder.mjs', [String(connections)])
+  const { ca, port: warmUpPort } = serverOf(benchCase)
+  const holder = start('./holder.mjs', [JSON.stringify({ connections, ...ca && identityAsText() })])
   try {
     const [{ port }] = await once(holder, 'message')
-    const plan = { client, kind: 'memory', connections, port, warmUpPort: nginx.port }
+    const plan = { client, kind: 'memory', connections, port, warmUpPort, ca }
     const running = startClient(plan, ['--expose-gc'])
     const first = await running.answer()
     if (!first.idle) return first
@@ -83,6 +88,14 @@ async function measureMemory (client, benchCase) {
   } finally {
     await end(holder)
   }
+}
+
+function serverOf (benchCase) {
+  return isSecure(benchCase) ? { port: secureNginx.port, ca: identity.cert.toString() } : { port: nginx.port }
+}
+
+function identityAsText () {
+  return { key: identity.key.toString(), cert: identity.cert.toString() }
 }
 
 /** Node raises its own soft limit to the hard one, so the hard one counts. */
@@ -129,6 +142,7 @@ async function end (child) {
 async function cleanUp () {
   await Promise.all([...children].map(end))
   await nginx.stop()
+  await secureNginx?.stop()
 }
 
 function progress (text) {

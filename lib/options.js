@@ -102,6 +102,24 @@ const watchOptions = (options, changed) => {
   }
 }
 
+/** Tells of assignments to `options`, whatever they are. */
+const watchValues = (options, names, changed) => {
+  for (const name of names) {
+    let value = options[name]
+    const define = () => Object.defineProperty(options, name, {
+      configurable: true,
+      enumerable: value !== undefined,
+      get: () => value,
+      set: (given) => {
+        value = given
+        define()
+        changed()
+      }
+    })
+    define()
+  }
+}
+
 /** The same for the engine. */
 const toNative = (options, retry, limits) => {
   const time = (value) => value > 0 ? value : undefined
@@ -122,4 +140,4 @@ const toNative = (options, retry, limits) => {
   }
 }
 
-module.exports = { parseOptions, toNative, watchOptions }
+module.exports = { parseOptions, toNative, watchOptions, watchValues }

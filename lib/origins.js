@@ -2,12 +2,10 @@
 // The origins of one agent: named as Node names them, numbered by the engine.
 const { collect } = require('./stats.js')
 const { interned } = require('./maps.js')
+const { watchValues } = require('./options.js')
 
 /** So many names are remembered before those that nobody uses are forgotten; twice the rest, if the rest is more. */
 const MOST = 1024
-
-/** What tells plain origins apart. */
-const FIELDS = ['host', 'port', 'localAddress', 'family', 'socketPath']
 
 /** A request's options under its agent's, as Node merges them; `servername` is its derived one. */
 const merge = (options, own, servername) => {
@@ -24,6 +22,8 @@ class Origins {
   #known = new Map()
   /** The last answer, and what it was the answer to: most programs ask for one origin again and again. */
   #last
+  /** How often the agent's own options about TLS have changed. */
+  #changes = 0
   #fields
   #getName
   /** Numbers of origins that were forgotten. */
@@ -32,8 +32,9 @@ class Origins {
 
   /** `fields` are those by which a name differs beside host and port, as long as it is `agent.getName` that gives it. */
   constructor (agent, native, number, fields) {
-    this.#fields = [...FIELDS, ...fields]
+    this.#fields = new Set(fields)
     this.#getName = agent.getName
+    watchValues(agent.options, fields, () => { this.#changes++ })
     this.#agent = agent
     this.#native = native
     this.#number = number
@@ -43,20 +44,29 @@ class Origins {
   of (options, servername) {
     const own = this.#agent.options
     const last = this.#last
-    if (last && last.servername === servername && this.#isSame(last.values, options, own)) return last.origin
+    const host = own.host ?? options.host
+    const port = own.port ?? options.port
+    const localAddress = own.localAddress ?? options.localAddress
+    const family = own.family ?? options.family
+    const socketPath = own.socketPath ?? options.socketPath
+    const isUsual = this.#fields.size === 0 || !this.#hasFields(options)
+    if (isUsual && last && last.host === host && last.port === port && last.localAddress === localAddress &&
+      last.family === family && last.socketPath === socketPath && last.servername === servername &&
+      last.changes === this.#changes) return last.origin
     const origin = this.#named(this.#agent.getName(merge(options, own, servername)))
     // Another way of naming may ask for more than these.
-    const isKnown = this.#agent.getName === this.#getName
-    this.#last = isKnown ? { servername, values: this.#fields.map((field) => own[field] ?? options[field]), origin } : undefined
+    const isKnown = isUsual && this.#agent.getName === this.#getName
+    const changes = this.#changes
+    this.#last = isKnown ? { host, port, localAddress, family, socketPath, servername, changes, origin } : undefined
     return origin
   }
 
-  #isSame (values, options, own) {
-    const fields = this.#fields
-    for (let n = 0; n < fields.length; n++) {
-      if ((own[fields[n]] ?? options[fields[n]]) !== values[n]) return false
+  /** Whether a request has options of its own about TLS. To ask for each by name would cost a tenth of a request. */
+  #hasFields (options) {
+    for (const name in options) {
+      if (this.#fields.has(name) && options[name] !== undefined) return true
     }
-    return true
+    return false
   }
 
   stats () {

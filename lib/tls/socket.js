@@ -15,8 +15,8 @@ const { checkUint32, checkString, checkView } = require('./arguments.js')
 const { errno: { EPROTO } } = require('node:os').constants
 
 // A TLSSocket by inheritance alone: its own constructor would wrap a handle, and there is none.
-function Secured (options) { return Reflect.construct(net.Socket, [options], new.target) }
-Secured.prototype = tls.TLSSocket.prototype
+class Secured extends net.Socket {}
+Object.setPrototypeOf(Secured.prototype, tls.TLSSocket.prototype)
 
 let hasWarnedOfAddress = false
 const warnOfAddress = (servername) => {
@@ -57,15 +57,14 @@ class TlsSocket extends engineSocket(Secured) {
       this.#protocols = out.ALPNProtocols
     }
     if (options.servername) warnOfAddress(options.servername)
-    Object.assign(this, {
-      encrypted: true,
-      authorized: false,
-      authorizationError: null,
-      servername: null,
-      alpnProtocol: null,
-      secureConnecting: true,
-      ssl: null
-    })
+    // One by one: after Object.assign V8 would keep all of the socket's properties in a dictionary.
+    this.encrypted = true
+    this.authorized = false
+    this.authorizationError = null
+    this.servername = null
+    this.alpnProtocol = null
+    this.secureConnecting = true
+    this.ssl = null
   }
 
   _connect (target, route) {
