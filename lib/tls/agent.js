@@ -44,7 +44,7 @@ const securedAgent = (Base) => class extends pooledAgent(Base, SETTINGS) {
     for (const name of HIDDEN) if (options[name]) shown[name] = fingerprint(options[name])
     let name = super.getName(shown)
     const added = ADDED.filter((option) => options[option] !== undefined && options[option] !== null)
-    if (added.length > 0) name += `:${fingerprint(added.map((option) => [option, options[option]]))}`
+    if (added.length > 0) name += `:${added.map((option) => `${option}=${fingerprint(options[option])}`)}`
     if (options.checkServerIdentity) name += `:${numberOf(options.checkServerIdentity)}`
     return name
   }

@@ -112,8 +112,6 @@ const toNative = (options, roots) => {
   })
 }
 
-const pick = (options) => Object.fromEntries(CONTEXT_OPTIONS.map((name) => [name, options[name]]))
-
 /** By fingerprint, the one used last at the end. */
 const contexts = new Map()
 
@@ -121,16 +119,17 @@ const contexts = new Map()
 const contextFor = (options) => {
   refuseUnsupported(options)
   refuseReplaced()
-  const picked = pick(options)
-  const defaults = [tls.DEFAULT_MIN_VERSION, tls.DEFAULT_MAX_VERSION, tls.DEFAULT_CIPHERS, tls.DEFAULT_ECDH_CURVE]
-  const name = fingerprint([picked, defaults])
-  const roots = picked.ca ? undefined : defaultRoots()
+  const { DEFAULT_MIN_VERSION, DEFAULT_MAX_VERSION, DEFAULT_CIPHERS, DEFAULT_ECDH_CURVE } = tls
+  const defaults = `${DEFAULT_MIN_VERSION},${DEFAULT_MAX_VERSION},${DEFAULT_CIPHERS},${DEFAULT_ECDH_CURVE}`
+  const name = `${CONTEXT_OPTIONS.map((option) => fingerprint(options[option]))},${defaults}`
+  const roots = options.ca ? undefined : defaultRoots()
   const known = contexts.get(name)
   contexts.delete(name)
   if (known?.roots === roots && known) {
     contexts.set(name, known)
     return known.context
   }
+  const picked = Object.fromEntries(CONTEXT_OPTIONS.map((option) => [option, options[option]]))
   // Node need not read its roots for this.
   tls.createSecureContext({ ...picked, ca: picked.ca || [] })
   const context = toNative(picked, roots)

@@ -16,8 +16,25 @@ const feed = (hash, value) => {
   return hash
 }
 
-/** The same for equal values: strings, buffers, and lists and records of them. */
-const fingerprint = (value) => feed(createHmac('sha256', SALT), value).digest('base64url').slice(0, LENGTH)
+const take = (value) => feed(createHmac('sha256', SALT), value).digest('base64url').slice(0, LENGTH)
+
+// To hash a bundle of roots takes longer than to connect: values that come again are known, buffers and lists by identity.
+const objects = new WeakMap()
+const texts = new Map()
+const MOST_TEXTS = 64
+
+/** The same for equal values: strings, buffers, numbers, and lists and records of them. Nothing has none. */
+const fingerprint = (value) => {
+  if (value === undefined || value === null) return ''
+  const isObject = typeof value === 'object'
+  const known = isObject ? objects : texts
+  let print = known.get(value)
+  if (print !== undefined) return print
+  print = take(value)
+  if (!isObject && texts.size >= MOST_TEXTS) texts.delete(texts.keys().next().value)
+  known.set(value, print)
+  return print
+}
 
 let functions = 0
 const numbers = new WeakMap()

@@ -18,6 +18,16 @@ const { errno: { EPROTO } } = require('node:os').constants
 class Secured extends net.Socket {}
 Object.setPrototypeOf(Secured.prototype, tls.TLSSocket.prototype)
 
+// What Node's own check says of a name and a certificate depends on nothing else, and to read a certificate takes as long as
+// a whole exchange: the last one that was right is known by its name.
+const nodeCheck = tls.checkServerIdentity
+const identified = new Map()
+const MOST_IDENTIFIED = 256
+const remember = (name, certificate) => {
+  if (identified.size >= MOST_IDENTIFIED) identified.delete(identified.keys().next().value)
+  identified.set(name, certificate)
+}
+
 let hasWarnedOfAddress = false
 const warnOfAddress = (servername) => {
   if (hasWarnedOfAddress || !net.isIP(servername)) return
@@ -128,7 +138,13 @@ class TlsSocket extends engineSocket(Secured) {
     if (verdict !== 0) return untrusted(verdict, verdictText)
     // Whoever it was then is who it is now.
     if (isReused) return undefined
-    return checkServerIdentity(servername || host || 'localhost', this.getPeerCertificate(true))
+    const name = servername || host || 'localhost'
+    if (checkServerIdentity !== nodeCheck) return checkServerIdentity(name, this.getPeerCertificate(true))
+    const [certificate] = this._place.native.peerCertificates(this._place.number)
+    if (certificate && identified.get(name)?.equals(certificate)) return undefined
+    const error = nodeCheck(name, this.getPeerCertificate(true))
+    if (!error) remember(name, certificate)
+    return error
   }
 
   /** Sessions to resume have come. */

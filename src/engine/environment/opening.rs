@@ -142,7 +142,9 @@ impl<R: Reactor> Environment<R> {
         self.now = now;
         let is_proving = |connection: &&mut Connection<R::Watch>| matches!(connection.link, Link::Proving(_));
         let Some(connection) = self.connection(id).filter(is_proving) else { return };
-        if let Link::Proving(transport) = std::mem::replace(&mut connection.link, Link::None) {
+        if let Link::Proving(mut transport) = std::mem::replace(&mut connection.link, Link::None) {
+            // Whoever wanted to read it has read it.
+            drop(transport.tls_mut().map(Tls::take_key_log));
             self.put_to_use(id, *transport, now);
         }
     }

@@ -240,20 +240,23 @@ impl Tls {
     /// Encrypts and sends `bytes`; answers how many the kernel took, all or none of each record.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stall.write_wants_read = false;
-        if bytes.is_empty() {
-            return Ok(0);
+        let mut sent = 0;
+        // A record at a time; what failed after the first is told by the next call.
+        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+            match self.stream.ssl_write(rest) {
+                Ok(count) => sent += count,
+                Err(error) => match error.code() {
+                    _ if sent > 0 => break,
+                    ErrorCode::WANT_WRITE => break,
+                    ErrorCode::WANT_READ => {
+                        self.stall.write_wants_read = true;
+                        break;
+                    }
+                    _ => return Err(self.failed(&error).unwrap_or_else(|| io::Error::from_raw_os_error(libc::EPIPE))),
+                },
+            }
         }
-        match self.stream.ssl_write(bytes) {
-            Ok(count) => Ok(count),
-            Err(error) => match error.code() {
-                ErrorCode::WANT_WRITE => Ok(0),
-                ErrorCode::WANT_READ => {
-                    self.stall.write_wants_read = true;
-                    Ok(0)
-                }
-                _ => Err(self.failed(&error).unwrap_or_else(|| io::Error::from_raw_os_error(libc::EPIPE))),
-            },
-        }
+        Ok(sent)
     }
 
     /// Says that nothing more will be sent.
