@@ -1,5 +1,6 @@
 // Tests of one agent against one server, and the small steps they share.
 import http from 'node:http'
+import https from 'node:https'
 import { test } from 'node:test'
 import { AgentUnderTest, isHoldfast } from './agents.mjs'
 import { outcome } from './outcome.mjs'
@@ -32,9 +33,11 @@ export const failure = async (req) => (await once(req, 'error'))[0]
 
 export const socketOf = async (req) => req.socket ?? (await once(req, 'socket'))[0]
 
-/** One whole exchange; resolves when the socket is back in the pool. */
-export const exchange = async (server, agent, options, body) => {
-  const req = http.request(to(server, agent, options)).end(body)
+/** One whole exchange; resolves when the socket is back in the pool. `observe(socket)` sees it before it has connected. */
+export const exchange = async (server, agent, { observe = () => {}, ...options } = {}, body) => {
+  const { request } = options.protocol === 'https:' ? https : http
+  const req = request(to(server, agent, options)).end(body)
+  req.once('socket', observe)
   const [res] = await once(req, 'response')
   const text = await collect(res)
   if (!req.closed) await new Promise((resolve) => req.once('close', resolve))

@@ -89,6 +89,14 @@ export class Authority {
     return { key: readFileSync(join(cwd, 'key.pem')), cert: this.sign(readFileSync(join(cwd, 'request.pem')), times) }
   }
 
+  /** What it says of a certificate of its own, as an OCSP response. */
+  statusOf (cert) {
+    writeFileSync(join(this.#folder, 'asked.pem'), cert)
+    openssl(this.#folder, 'ocsp', '-index', 'index.txt', '-CA', 'cert.pem', '-rsigner', 'cert.pem', '-rkey', 'key.pem',
+      '-issuer', 'cert.pem', '-cert', 'asked.pem', '-respout', 'status.der')
+    return readFileSync(join(this.#folder, 'status.der'))
+  }
+
   /** Revokes a certificate; answers the list of all that are. */
   revoke (cert) {
     writeFileSync(join(this.#folder, 'revoked.pem'), cert)
