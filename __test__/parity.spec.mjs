@@ -1,4 +1,5 @@
 // Exchanges: what a program sees of requests and responses that go well.
+import http from 'node:http'
 import { ok } from './support/servers.mjs'
 import { parity } from './support/parity.mjs'
 
@@ -285,8 +286,7 @@ parity('response_left_unread_holds_its_socket', async (run) => {
 parity('response_without_a_listener_is_dumped_and_its_socket_kept', async (run) => {
   const server = await run.http((req, res) => res.end('x'.repeat(100_000)))
   const agent = run.agent()
-  const { get } = await import('node:http')
-  const req = get(to(server, agent))
+  const req = http.get(to(server, agent))
   await new Promise((resolve) => req.once('close', resolve))
   await run.released(req.socket)
   run.pool(agent, 'released')

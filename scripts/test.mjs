@@ -23,7 +23,10 @@ const rust = async (words) => await engine(words) && (words.length > 0 || await 
 
 // What a caller sees differs from Node to Node, so these are held against each; the others run on the current one, and
 // `lifecycle` starts every Node by itself.
-const ON_EVERY_NODE = /^(context|handover|parity|replay|retry|socket)/
+const ON_EVERY_NODE = /^(context|handover|parity|replay|retry|socket|tls)/
+
+// Written for plain HTTP, and held against Node's agents over TLS once more.
+const OVER_TLS = /^(between|catalogue|context|deadlines|lifetime|parity|parity-(connect|faults|pool)|replay|replay-limits|retry)\.spec/
 
 const javaScript = async (words) => {
   // Named one by one, for Node 20 knows no patterns.
@@ -34,6 +37,11 @@ const javaScript = async (words) => {
   // One at a time: some load the machine on purpose, and some hold what they see against Node's own agent.
   const options = ['--test', '--test-concurrency=1', '--test-reporter=spec', ...patterns]
   let passed = await run(process.execPath, [...options, ...files])
+  const overTls = files.filter((file) => OVER_TLS.test(basename(file)))
+  if (overTls.length > 0) {
+    console.log('test: js over TLS')
+    passed = await run(process.execPath, [...options, ...overTls], { env: { HOLDFAST_TLS: '1' } }) && passed
+  }
   const everywhere = files.filter((file) => ON_EVERY_NODE.test(basename(file)))
   for (const { version, path } of await runtimes()) {
     if (version === process.version || everywhere.length === 0) continue

@@ -38,6 +38,8 @@ pub(super) async fn secure(below: Transport, handshake: &Handshake) -> Result<Tr
             Ok(Step::Done) => return Ok(Transport::secured(tls)),
             Ok(Step::WantsRead) => Interest::READABLE,
             Ok(Step::WantsWrite) => Interest::WRITABLE,
+            // The peer was gone before it could be greeted, which a read would have told as a reset.
+            Err(Failure::System(libc::EPIPE)) => return Err(Failure::System(libc::ECONNRESET).into()),
             Err(failure) => return Err(Insecure { failure, key_log: tls.take_key_log() }),
         };
         let shaken = readiness.attempt(interest, || match (tls.shake(), interest) {

@@ -268,10 +268,11 @@ impl<R: Reactor> Environment<R> {
                     let length = u32::try_from(count).unwrap_or(u32::MAX);
                     self.tell(Event::Data { id, slab, offset, length });
                     self.tell_sessions(id);
+                    if count < size && hung_up && self.hang_up_is_end {
+                        self.died(id, Death::Fin);
+                        return true;
+                    }
                     if count < size && is_drained {
-                        if hung_up && self.hang_up_is_end {
-                            self.died(id, Death::Fin);
-                        }
                         return true;
                     }
                 }

@@ -190,6 +190,8 @@ impl Tls {
                     Liveness::Quiet
                 }
                 ErrorCode::ZERO_RETURN => Liveness::Fin,
+                // FIN alone, as one that a `close_notify` announced.
+                _ if self.failed(&error).is_none() => Liveness::Fin,
                 _ => Liveness::Reset,
             },
         }
