@@ -40,6 +40,9 @@ class Place {
 
   get isForeign () { return false }
 
+  /** The engine has ended it; what left the pool may go on. */
+  get hasEnded () { return this.reason !== undefined && !this.isRemoved }
+
   /** Exchanges that ended with the socket given back. */
   get finished () { return this.isIdle ? this.requests : Math.max(0, this.requests - 1) }
 

@@ -260,7 +260,7 @@ const engineSocket = (Base) => class extends Base {
 
   _final (done) {
     if (this.connecting) return this.once('connect', () => this._final(done))
-    if (this.#state !== 'open' || this._place.reason !== undefined) return done()
+    if (this.#state !== 'open' || this._place.hasEnded) return done()
     this.#afterShutDown = done
     this._place.native.shutDown(this._place.number)
   }

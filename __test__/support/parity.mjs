@@ -1,7 +1,7 @@
 // `parity('claim', script)`: the script must look the same to its program through Node's agent and through holdfast.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { AgentUnderTest, NodeAgent, subject } from './agents.mjs'
+import { AgentUnderTest, NodeAgent, isSecure, subject } from './agents.mjs'
 import { Recorder } from './recorder.mjs'
 
 const LIMIT_MS = 10_000
@@ -36,9 +36,12 @@ const byEntity = (events) => events.reduce((groups, event) => {
   return groups
 }, {})
 
-/** `order: 'entity'` compares the order within each request, response and socket: where the kernel decides the rest. */
-export const parity = (claim, script, { order = 'total', timeout = 25_000, ...options } = {}) => {
-  test(claim, { timeout, ...options }, async () => {
+/**
+ * `plain` says why the script means nothing over TLS. `order: 'entity'` compares the order within each request, response and socket: where the kernel decides
+ * the rest.
+ */
+export const parity = (claim, script, { order = 'total', timeout = 25_000, plain, ...options } = {}) => {
+  test(claim, { timeout, skip: isSecure && plain, ...options }, async () => {
     const expected = await side(NodeAgent, script, 'Node\'s agent')
     const actual = await side(AgentUnderTest, script, subject)
     const shape = order === 'total' ? (events) => events : byEntity

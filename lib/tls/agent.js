@@ -80,9 +80,9 @@ const securedAgent = (Base) => class extends pooledAgent(Base, SETTINGS) {
     if (!place.isForeign) place.socket.on('session', onSession)
   }
 
-  _closed (place) {
-    if (place.socket.errored) this._evictSession(this.#sessionKey(place))
-    super._closed(place)
+  _failed (place) {
+    this._evictSession(this.#sessionKey(place))
+    super._failed(place)
   }
 }
 

@@ -194,6 +194,7 @@ impl<R: Reactor> Environment<R> {
     pub(super) fn forget(&mut self, id: ConnectionId) {
         self.events.retain(|event| event.connection() != Some(id));
         self.backlog.retain(|ready| ready.id != id);
+        self.leftovers.retain(|ready| ready.id != id);
     }
 
     /// What is known of a connection.

@@ -182,7 +182,7 @@ impl<R: Reactor> Environment<R> {
     pub(super) fn read_on(&mut self, id: ConnectionId) {
         let reads = |connection: &Connection<R::Watch>| connection.is_flowing && connection.has_leftovers();
         if self.connection(id).is_some_and(|connection| reads(connection)) {
-            self.backlog.push_back(Ready { id, readable: true, writable: false, stopped: false });
+            self.leftovers.push(Ready { id, readable: true, writable: false, stopped: false });
             self.reactor.wake();
         }
     }
@@ -263,7 +263,6 @@ impl<R: Reactor> Environment<R> {
                     let Some(connection) = self.connections.get_mut(id.0 as usize) else { return true };
                     connection.exchange.answered = true;
                     connection.bytes_read += count as u64;
-                    let is_drained = !connection.has_leftovers();
                     let (slab, offset) = slabs.commit(count);
                     let length = u32::try_from(count).unwrap_or(u32::MAX);
                     self.tell(Event::Data { id, slab, offset, length });
@@ -272,7 +271,9 @@ impl<R: Reactor> Environment<R> {
                         self.died(id, Death::Fin);
                         return true;
                     }
-                    if count < size && is_drained {
+                    if count < size {
+                        // How a secured connection ended behind its last bytes is told apart from them, as of any other.
+                        self.read_on(id);
                         return true;
                     }
                 }

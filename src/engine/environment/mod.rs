@@ -64,6 +64,8 @@ pub struct Environment<R: Reactor> {
     armed: Option<Instant>,
     ready: Vec<Ready>,
     backlog: VecDeque<Ready>,
+    /// What TLS still holds, for the next turn.
+    leftovers: Vec<Ready>,
     events: VecDeque<Event>,
     opening: usize,
     next_ticket: u64,
@@ -89,6 +91,7 @@ impl<R: Reactor> Environment<R> {
             armed: None,
             ready: Vec::new(),
             backlog: VecDeque::new(),
+            leftovers: Vec::new(),
             events: VecDeque::new(),
             opening: 0,
             next_ticket: 0,
@@ -127,6 +130,7 @@ impl<R: Reactor> Environment<R> {
         self.expire(now);
         self.reactor.take_ready(&mut self.ready);
         self.backlog.extend(self.ready.drain(..));
+        self.backlog.extend(self.leftovers.drain(..));
         while let Some(ready) = self.backlog.pop_front() {
             if !self.serve(ready, slabs) {
                 self.backlog.push_front(ready);

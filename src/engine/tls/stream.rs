@@ -172,6 +172,11 @@ impl Tls {
 
     /// Whether anything was read but control messages, or can be read no more.
     pub(crate) fn peek(&mut self) -> Liveness {
+        match self.last {
+            Some(Received::End) => return Liveness::Fin,
+            Some(Received::Failed(_)) => return Liveness::Reset,
+            Some(Received::Bytes(_) | Received::Nothing) | None => {}
+        }
         match self.below_mut().peek() {
             Liveness::Quiet if self.is_drained => return Liveness::Quiet,
             Liveness::Reset => return Liveness::Reset,

@@ -1,0 +1,188 @@
+// What a server may do to a secured connection: close it, renew its keys, renegotiate, send more than it was asked for.
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import https from 'node:https'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { SecureAgentUnderTest, isHoldfast } from './support/agents.mjs'
+import { test } from 'node:test'
+import { assertStats, outcome, settled } from './support/outcome.mjs'
+import { ok, refusedPort } from './support/servers.mjs'
+import { Authority } from './support/tls/authority.mjs'
+import { secureRawServer, secureServer } from './support/tls/servers.mjs'
+import { collect, once, until } from './support/wait.mjs'
+import { exchange, to } from './support/within.mjs'
+
+const MIB = 1 << 20
+const root = new Authority('holdfast test root')
+const identity = root.issue()
+const ca = root.cert
+const secure = { protocol: 'https:' }
+
+const within = (claim, starting, body, agentOptions) => {
+  test(`tls_${claim}`, { timeout: 30_000, skip: !isHoldfast && 'of holdfast alone' }, async () => {
+    const server = await starting()
+    const agent = new SecureAgentUnderTest({ ca, servername: 'localhost', ...agentOptions })
+    try {
+      await body({ server, agent })
+    } finally {
+      agent.destroy()
+      await server.stop()
+    }
+  })
+}
+
+/** Answers every request on every connection; `sockets` has the secured ones. */
+const answering = (options) => async () => {
+  const sockets = []
+  const server = await secureRawServer({ ...identity, ...options }, (socket) => {
+    sockets.push(socket)
+    socket.on('data', () => socket.write(ok('x')))
+  })
+  return Object.assign(server, { sockets })
+}
+
+const WAYS = {
+  close_notify_and_fin: [(socket) => socket.end(), 'peerFin'],
+  bare_fin: [(socket) => socket._parent.end(), 'peerFin'],
+  reset: [(socket) => socket._parent.resetAndDestroy(), 'peerReset'],
+  unsolicited_bytes: [(socket) => socket.write(ok('unasked')), 'unsolicited']
+}
+
+for (const [way, [act, reason]] of Object.entries(WAYS)) {
+  within(`${way}_while_idle_closes_the_connection`, answering(), async ({ server, agent }) => {
+    await exchange(server, agent, secure)
+    const closed = once(agent, 'close')
+    act(server.sockets[0])
+    assert.equal((await closed)[0].reason, reason)
+    const { text } = await exchange(server, agent, { ...secure, method: 'POST' })
+    assert.equal(text.toString(), 'x')
+    agent.destroy()
+    assertStats(await settled(agent), { opened: 2, replays: {}, refused: {} })
+  })
+}
+
+within('tickets_that_come_while_idle_leave_the_connection_in_the_pool', answering(), async ({ server, agent }) => {
+  const first = await exchange(server, agent, secure)
+  for (let n = 0; n < 5; n++) {
+    const { socket } = await exchange(server, agent, secure)
+    assert.equal(socket, first.socket)
+  }
+  assert.equal(server.sockets.length, 1)
+})
+
+within('certificate_that_changed_is_looked_at_on_a_replacement_too', answering(), async ({ server, agent }) => {
+  await exchange(server, agent, secure)
+  server.setSecureContext(new Authority('somebody else\'s root').issue())
+  const [idle] = server.sockets
+  // In the same tick: the engine finds out when the request is about to leave.
+  idle._parent.resetAndDestroy()
+  const { errors, status } = await outcome(https.get(to(server, agent)))
+  assert.deepEqual({ errors, status }, { errors: ['UNABLE_TO_VERIFY_LEAF_SIGNATURE'], status: undefined })
+})
+
+within('certificate_of_another_name_is_refused_on_a_replacement_too', answering(), async ({ server, agent }) => {
+  await exchange(server, agent, secure)
+  server.setSecureContext(root.issue({ names: ['DNS:other.example'] }))
+  server.sockets[0]._parent.resetAndDestroy()
+  const { errors } = await outcome(https.get(to(server, agent)))
+  assert.deepEqual(errors, ['ERR_TLS_CERT_ALTNAME_INVALID'])
+})
+
+// The session says who the server was; with another context it is a stranger.
+within('certificate_that_changed_is_fine_if_it_is_as_good', answering(), async ({ server, agent }) => {
+  await exchange(server, agent, secure)
+  server.setSecureContext(root.issue())
+  server.sockets[0]._parent.resetAndDestroy()
+  const { text } = await outcome(https.get(to(server, agent)))
+  assert.equal(text, 'x')
+})
+
+const echoing = (options) => () => secureServer({ ...identity, ...options }, (req, res) => req.pipe(res))
+
+for (const maxVersion of ['TLSv1.2', 'TLSv1.3']) {
+  within(`bodies_of_many_records_arrive_whole_both_ways_${maxVersion}`, echoing({ maxVersion }), async ({ server, agent }) => {
+    const body = Buffer.alloc(9 * MIB + 17, 0).map((_, n) => n % 251)
+    for (let n = 0; n < 2; n++) {
+      const { text } = await exchange(server, agent, { ...secure, method: 'POST' }, body)
+      assert.ok(text.equals(body))
+    }
+  })
+
+  within(`answer_read_slowly_arrives_whole_${maxVersion}`, async () => secureServer({ ...identity, maxVersion }, (req, res) => {
+    res.end(Buffer.alloc(4 * MIB, 'y'))
+  }), async ({ server, agent }) => {
+    const req = https.get(to(server, agent))
+    const [res] = await once(req, 'response')
+    let size = 0
+    for await (const chunk of res) {
+      size += chunk.length
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    assert.equal(size, 4 * MIB)
+  })
+}
+
+within('upload_to_a_server_that_does_not_read_waits_and_goes_on', async () => {
+  const server = await secureServer(identity, async (req, res) => {
+    await new Promise((resolve) => { server.letGo = resolve })
+    res.end(String((await collect(req)).length))
+  })
+  return server
+}, async ({ server, agent }) => {
+  const req = https.request(to(server, agent, { method: 'POST' }))
+  const isTaken = req.write(Buffer.alloc(24 * MIB, 'z'))
+  assert.equal(isTaken, false)
+  await until(() => server.letGo)
+  server.letGo()
+  req.end()
+  const { text } = await outcome(req)
+  assert.equal(text, String(24 * MIB))
+})
+
+within('renegotiation_by_the_server_goes_unnoticed', async () => {
+  const server = await secureRawServer({ ...identity, maxVersion: 'TLSv1.2' }, (socket) => {
+    socket.on('data', () => socket.renegotiate({}, (error) => {
+      server.renegotiated = error ?? true
+      socket.write(ok('again'))
+    }))
+  })
+  return server
+}, async ({ server, agent }) => {
+  const { text } = await exchange(server, agent, secure)
+  assert.equal(text.toString(), 'again')
+  assert.equal(server.renegotiated, true)
+})
+
+/** `openssl s_server`, which does what a letter on its input says: K asks for new keys. */
+const commanded = async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-s_server-'))
+  await writeFile(join(folder, 'key.pem'), identity.key)
+  await writeFile(join(folder, 'cert.pem'), identity.cert)
+  const port = await refusedPort()
+  const child = spawn('openssl', ['s_server', '-accept', `127.0.0.1:${port}`, '-key', 'key.pem', '-cert', 'cert.pem', '-tls1_3',
+    '-crlf'], { cwd: folder, stdio: ['pipe', 'pipe', 'ignore'] })
+  let said = ''
+  child.stdout.on('data', (text) => { said += text })
+  await until(() => said.includes('ACCEPT'))
+  const stop = async () => {
+    const ended = once(child, 'exit')
+    child.kill()
+    await ended
+    await rm(folder, { recursive: true })
+  }
+  return { port, stop, say: (text) => child.stdin.write(text), heard: () => said }
+}
+
+within('new_keys_that_the_server_asks_for_are_answered', commanded, async ({ server, agent }) => {
+  for (const [n, text] of ['one', 'two'].entries()) {
+    const req = https.request(to(server, agent, { method: 'POST' })).end(`body ${text}`)
+    await until(() => server.heard().includes(`body ${text}`))
+    server.say('K\n')
+    await until(() => server.heard().split('SSL_do_handshake').length > n + 1)
+    server.say(`HTTP/1.1 200 OK\nContent-Length: 5\n\n${text}\n`)
+    const { text: answer, errors } = await outcome(req)
+    assert.deepEqual({ answer, errors }, { answer: `${text}\r\n`, errors: [] })
+  }
+})
