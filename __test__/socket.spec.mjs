@@ -68,6 +68,22 @@ within('cork_holds_writes_until_uncork', echo, async ({ server, agent }) => {
   assert.equal((await collect(res)).toString(), 'onetwo')
 })
 
+within('corked_writes_of_buffers_alone_leave_in_order', echo, async ({ server, agent }) => {
+  const req = http.request(to(server, agent, { method: 'POST' }))
+  req.flushHeaders()
+  const socket = await socketOf(req)
+  if (socket.connecting) await once(socket, 'connect')
+  await turns(3)
+  for (const text of ['4\r\nbuff\r\n', '3\r\ners\r\n', '0\r\n\r\n']) {
+    socket.cork()
+    socket.write(Buffer.from(text))
+  }
+  for (let n = 0; n < 3; n++) socket.uncork()
+  const [res] = await once(req, 'response')
+  assert.equal((await collect(res)).toString(), 'buffers')
+  req.destroy()
+})
+
 within('reset_and_destroy_sends_a_reset', () => rawServer(() => {}), async ({ server, agent }) => {
   const req = http.get(to(server, agent))
   req.on('error', () => {})

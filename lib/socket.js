@@ -3,6 +3,7 @@
 // so that a secured one can have another base.
 const { Buffer } = require('node:buffer')
 const net = require('node:net')
+const process = require('node:process')
 const { connectError, familyOf, invalidHandleType, systemError } = require('./errors.js')
 const { handOver } = require('./handover.js')
 const { resolveTarget } = require('./connect.js')
@@ -235,7 +236,7 @@ const engineSocket = (Base) => class extends Base {
     const last = chunks.length - 1
     let answer = TAKEN
     for (let n = 0; n <= last; n++) {
-      const { chunk, encoding } = chunks.allBuffers ? { chunk: chunks[n] } : chunks[n]
+      const { chunk, encoding } = chunks[n]
       answer = this.#writeOne(chunk, encoding, n < last)
       if (answer < 0) break
     }
@@ -371,21 +372,28 @@ const engineSocket = (Base) => class extends Base {
   }
 
   /**
-   * Leaves the engine for good: an upgrade, a tunnel. From here on it is a plain net.Socket over the same descriptor.
-   * `false` if there is no open connection to leave with.
+   * Becomes somebody else's: an upgrade, a tunnel. From here on it is a plain net.Socket over the same descriptor, and this
+   * is true. `false` if there is no open connection, or one whose TLS is the engine's: that stays there, out of the pool,
+   * until it closes.
    */
   _handOver () {
     if (this.#state !== 'open' || this.connecting || this.destroyed) return false
-    const { environment } = this._place
-    const detached = this._place.native.detach(this._place.number)
-    if (!detached) return false
-    const chunks = environment.takeChunks(this._place.number, detached.rows)
+    const { environment, native, number } = this._place
+    const detached = native.detach(number)
+    if (!detached) return this.#part(native.part(number))
+    const chunks = environment.takeChunks(number, detached.rows)
     this._place.leave()
     this.#state = 'detached'
     const state = { noDelay: this.#noDelay, read: this.#bytesRead, written: this.#bytesWritten }
     const afterWrite = this.#afterWrite
     handOver(this, { ...detached, ...state, chunks, afterWrite, lease: this.#lease })
     return true
+  }
+
+  #part (isAway) {
+    // `tls.connect({ socket })` waits for it, of a socket without a handle.
+    if (isAway) this.on('newListener', (event) => { if (event === 'connect') process.nextTick(() => this.emit('connect')) })
+    return false
   }
 
   // agentkeepalive's marks.

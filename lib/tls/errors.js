@@ -38,9 +38,13 @@ const VERDICTS = {
 /** OpenSSL's verdict on the server's certificate. */
 const untrusted = (verdict, text = `certificate verify error ${verdict}`) => coded(VERDICTS[verdict] ?? 'UNSPECIFIED', text)
 
+/** Of a name or an address that the certificate has not; only proxies' are compared by OpenSSL. */
+const isMismatch = (verdict) => verdict >= 62 && verdict <= 64
+const mismatched = () => coded('ERR_TLS_CERT_ALTNAME_INVALID', 'The certificate of the proxy is for another name')
+
 /** TLS itself failed; `syscall` is `write` for a request that was to be written. */
 const tlsError = ({ code, library, reason, text, untrusted: verdict, errno }, syscall) => {
-  if (verdict !== undefined && verdict !== null) return untrusted(verdict)
+  if (verdict !== undefined && verdict !== null) return isMismatch(verdict) ? mismatched() : untrusted(verdict)
   if (errno !== undefined && errno !== null) return systemError('read', errno)
   if (!syscall) return withFacts(coded(code, `${text}\n`), { library, reason })
   return withFacts(new Error(`${syscall} EPROTO ${text}\n`), { errno: -EPROTO, code: 'EPROTO', syscall, library, reason })

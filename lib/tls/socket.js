@@ -266,17 +266,6 @@ class TlsSocket extends engineSocket(Secured) {
   setServername () { throw notImplemented('setServername()') }
 
   setSession () { throw notImplemented('setSession()') }
-
-  // Its TLS is the engine's, so it stays there, out of the pool, until it closes.
-
-  _handOver () {
-    if (this.destroyed || !this._place.native.part(this._place.number)) return false
-    // `tls.connect({ socket })` waits for it, of a socket without a handle.
-    this.on('newListener', (event) => {
-      if (event === 'connect') process.nextTick(() => this.emit('connect'))
-    })
-    return false
-  }
 }
 
 module.exports = { rejectsUnauthorized, TlsSocket }

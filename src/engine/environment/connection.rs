@@ -225,6 +225,11 @@ impl<W> Connection<W> {
         }
     }
 
+    /// Whether it is made secure, and not only the way to a proxy.
+    pub(super) fn is_secure(&self) -> bool {
+        self.target.as_ref().is_some_and(|target| target.tls.is_some())
+    }
+
     /// Whether TLS has bytes that the kernel does not know of any more.
     pub(super) fn has_leftovers(&self) -> bool {
         self.open().is_some_and(|open| !open.transport.is_drained())

@@ -298,7 +298,9 @@ impl<R: Reactor> Environment<R> {
     }
 
     fn tell_sessions(&mut self, id: ConnectionId) {
-        if self.tls(id).is_some_and(Tls::has_sessions) {
+        // Those of a proxy that is spoken to by TLS are nobody's.
+        let is_secure = self.connection(id).is_some_and(|connection| connection.is_secure());
+        if is_secure && self.tls(id).is_some_and(Tls::has_sessions) {
             self.tell(Event::Session { id });
         }
     }

@@ -79,9 +79,12 @@ impl<R: Reactor> Environment<R> {
         connection.life = Life::begin(&limits, now, fastrand::f64());
     }
 
-    /// Gives an open connection away; its place is free at once.
+    /// Gives an open connection away; its place is free at once. `None` of a secured one, which can only [`part`](Self::part).
     pub fn detach(&mut self, id: ConnectionId) -> Option<Detached> {
         let (agent, origin) = self.place(id)?;
+        if self.tls(id).is_some() {
+            return None;
+        }
         let state = self.connection(id)?.state;
         let pool = &mut self.agent(agent).pool;
         match state {
@@ -323,7 +326,7 @@ impl<R: Reactor> Environment<R> {
     fn opened(&mut self, id: ConnectionId, transport: Transport, now: Instant) {
         self.opening_ended();
         let Some(connection) = self.connection(id) else { return };
-        if connection.target.as_ref().is_some_and(|target| target.tls.is_some()) {
+        if connection.is_secure() {
             connection.link = Link::Proving(Box::new(transport));
             self.tell(Event::Secured { id });
         } else {
@@ -360,7 +363,7 @@ impl<R: Reactor> Environment<R> {
         let end = |address: std::io::Result<SockAddr>| address.ok().and_then(|address| address.as_socket());
         connection.ends = (end(transport.local_address()), end(transport.peer_address()));
         connection.exchange.sent_before = transport.sent();
-        let is_secure = transport.tls().is_some();
+        let is_secure = connection.is_secure();
         connection.link = Link::Open(Open { transport, watch, interest: Interest::default() });
         connection.state = State::Leased;
         connection.life = Life::begin(&lifetime, now, fastrand::f64());
