@@ -12,8 +12,12 @@ const noNetwork = await whyNoNetwork()
 
 for (const [name, { network }] of Object.entries(SCENARIOS)) {
   const skip = network && noNetwork ? `no network namespace with nftables here: ${noNetwork}` : false
+  for (const tls of [[], ['--tls']]) run(`${name}${tls.length ? '_over_tls' : ''}`, skip, ['--only', name, ...tls])
+}
+
+function run (name, skip, what) {
   test(name, { skip, timeout: 120_000 }, async () => {
-    const options = ['--only', name, '--client', 'holdfast', '--json']
+    const options = [...what, '--client', 'holdfast', '--json']
     const { stdout } = await promisify(execFile)(process.execPath, [LAB, ...options]).catch((error) => error)
     const { results: [outcome] } = JSON.parse(stdout)
     assert.deepEqual(outcome.wrong, [], JSON.stringify(outcome))

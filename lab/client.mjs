@@ -1,16 +1,16 @@
 // One client in a process of its own: works off a scenario's plan against a port, and tells how it went.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { CLIENTS } from './clients.mjs'
+import { CLIENTS, handshakes } from './clients.mjs'
 import { seeded } from './seeded.mjs'
 
-const { client, port, plan, after, seed } = JSON.parse(process.argv[2])
+const { client, port, plan, after, seed, ca } = JSON.parse(process.argv[2])
 const { method = 'GET', body = method === 'GET' ? 0 : 2, status = 200, headers = {}, deadline = 10_000 } = plan
 
 process.once('disconnect', () => process.exit())
 
 const random = seeded(seed)
-const { send, replays = () => 0 } = await CLIENTS[client](plan.agent ?? {})
-const told = { requests: 0, failures: 0, lateReplays: 0, codes: {}, evidence: {}, replays: 0 }
+const { send, replays = () => 0 } = await CLIENTS[client]({ ...plan.agent, ...ca && { ca } })
+const told = { requests: 0, failures: 0, lateReplays: 0, codes: {}, evidence: {}, replays: 0, handshakes }
 let earlyReplays = 0
 let nextId = 0
 

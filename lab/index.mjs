@@ -3,13 +3,14 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { fileURLToPath } from 'node:url'
+import { selfSigned } from '../__test__/support/tls/authority.mjs'
 import { readArguments } from '../scripts/support/arguments.mjs'
 import { CLIENTS } from './clients.mjs'
 import { inNamespace, whyNoNetwork } from './network.mjs'
 import { replayCost } from './replay-cost.mjs'
 import { judge, runScenario, SCENARIOS } from './scenario.mjs'
 
-const USAGE = `usage: npm run lab -- [--only scenario]... [--client name]... [--seed n] [--json]
+const USAGE = `usage: npm run lab -- [--only scenario]... [--client name]... [--tls] [--seed n] [--json]
 scenarios: ${Object.keys(SCENARIOS).join(', ')}
 clients: ${Object.keys(CLIENTS).join(', ')}`
 
@@ -17,13 +18,14 @@ const SUBJECT = 'holdfast'
 
 const settings = settingsOf()
 const say = settings.json ? () => {} : console.log
+const identity = settings.tls ? asText(selfSigned()) : undefined
 const noNetwork = await whyNoNetwork()
 const results = []
 let misses = 0
 
 const WIDTHS = [-38, -15, 9, 9, 15, 8]
 const row = (...cells) => cells.map((cell, at) => WIDTHS[at] < 0 ? cell.padEnd(-WIDTHS[at]) : cell.padStart(WIDTHS[at])).join(' ')
-say(`seed ${settings.seed}`)
+say(`seed ${settings.seed}${identity ? ', over TLS' : ''}`)
 say(row('scenario', 'client', 'requests', 'failures', 'executed twice', 'replays'))
 for (const name of settings.scenarios) {
   const scenario = SCENARIOS[name]
@@ -34,7 +36,7 @@ for (const name of settings.scenarios) {
   // One after the other: side by side they would race each other for the machine, not the server.
   for (const client of settings.clients) report(name, client, await runOne(name, client))
 }
-const cost = settings.clients.includes(SUBJECT) && settings.scenarios.length > 1 ? await replayCost() : undefined
+const cost = settings.clients.includes(SUBJECT) && settings.scenarios.length > 1 && !identity ? await replayCost() : undefined
 if (cost) {
   const isDear = cost.ratio > 1.2
   if (isDear) misses++
@@ -46,9 +48,9 @@ say(misses ? `\n${misses} expectations missed` : '\nas expected')
 process.exitCode = misses ? 1 : 0
 
 async function runOne (name, client) {
-  if (!SCENARIOS[name].network) return runScenario(name, client, settings.seed)
+  if (!SCENARIOS[name].network) return runScenario(name, client, { seed: settings.seed, identity })
   const inside = fileURLToPath(new URL('./inside.mjs', import.meta.url))
-  const [command, args] = inNamespace([process.execPath, inside, name, client, String(settings.seed)])
+  const [command, args] = inNamespace([process.execPath, inside, name, client, JSON.stringify({ seed: settings.seed, identity })])
   try {
     return JSON.parse((await promisify(execFile)(command, args)).stdout)
   } catch (error) {
@@ -60,17 +62,23 @@ function report (name, client, outcome) {
   const wrong = client === SUBJECT ? judge(SCENARIOS[name], outcome) : []
   misses += wrong.length ? 1 : 0
   results.push({ scenario: name, client, ...outcome, ...(client === SUBJECT && { wrong }) })
-  const { requests = '-', failures = '-', twice = '-', replays = '-', codes = {}, error } = outcome
+  const { requests = '-', failures = '-', twice = '-', replays = '-', codes = {}, error, handshakes } = outcome
   const why = error ?? Object.entries(codes).map(([code, count]) => `${code} ${count}`).join(', ')
   const cells = [requests, failures, twice, client === SUBJECT ? replays : '-'].map(String)
-  const notes = [why, wrong.length ? `MISSED: ${wrong.join('; ')}` : ''].filter(Boolean).join('   ')
+  const resumed = handshakes?.all ? `resumed ${handshakes.resumed} of ${handshakes.all} handshakes` : ''
+  const notes = [why, resumed, wrong.length ? `MISSED: ${wrong.join('; ')}` : ''].filter(Boolean).join('   ')
   say(row(name, client, ...cells) + (notes && `   ${notes}`))
+}
+
+function asText ({ key, cert }) {
+  return { key: key.toString(), cert: cert.toString() }
 }
 
 function settingsOf () {
   const { values, stop } = readArguments(USAGE, {
     only: { type: 'string', multiple: true },
     client: { type: 'string', multiple: true },
+    tls: { type: 'boolean', default: false },
     seed: { type: 'string', default: '1' },
     json: { type: 'boolean', default: false }
   })
@@ -82,5 +90,5 @@ function settingsOf () {
     return given ?? Object.keys(all)
   }
   const scenarios = known(values.only, SCENARIOS, 'scenario')
-  return { seed, json: values.json, scenarios, clients: known(values.client, CLIENTS, 'client') }
+  return { seed, json: values.json, tls: values.tls, scenarios, clients: known(values.client, CLIENTS, 'client') }
 }

@@ -8,6 +8,9 @@ const HEAD_END = '\r\n\r\n'
 /** The script is over: its connection is closed already, or will be. */
 class Over extends Error {}
 
+/** A reset, below TLS if there is any. */
+export const reset = (socket) => (socket._parent ?? socket).resetAndDestroy()
+
 export class Player {
   #socket
   #steps
@@ -64,7 +67,7 @@ export class Player {
         this.#socket.end()
         return
       case 'rst':
-        this.#socket.resetAndDestroy()
+        reset(this.#socket)
         throw new Over()
       case 'close':
         this.#socket.destroy()

@@ -12,16 +12,19 @@ export const SCENARIOS = scenarios
 /** No scenario takes so long; one that does has failed. */
 const LIMIT = 120_000
 
-/** Resolves with `{ requests, failures, codes, evidence, replays, lateReplays, twice }`, or with `{ error }`. */
-export async function runScenario (name, client, seed) {
+/**
+ * Resolves with `{ requests, failures, codes, evidence, replays, lateReplays, twice, handshakes }`, or with `{ error }`. With
+ * an `identity` (`{ key, cert }`) all of it runs over TLS.
+ */
+export async function runScenario (name, client, { seed, identity }) {
   const { server, plan, expect } = scenarios[name]
-  const served = start('./server.mjs', [server])
+  const served = start('./server.mjs', [server, JSON.stringify(identity ?? null)])
   let user
   const limit = setTimeout(() => { for (const child of [served, user]) child?.kill('SIGKILL') }, LIMIT)
   try {
     const { port } = await message(served)
     const after = expect.replays?.after
-    user = start('./client.mjs', [JSON.stringify({ client, port, plan, after, seed })])
+    user = start('./client.mjs', [JSON.stringify({ client, port, plan, after, seed, ca: identity?.cert })])
     let told = await message(user)
     if (told.between) {
       await happen(told.between, { served, user, port })

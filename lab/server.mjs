@@ -3,10 +3,13 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import net from 'node:net'
-import { Player } from './player.mjs'
+import tls from 'node:tls'
+import { Player, reset } from './player.mjs'
 
 const catalogue = JSON.parse(readFileSync(new URL('../fixtures/catalogue.json', import.meta.url), 'utf8'))
 const { connections, then } = catalogue.servers[process.argv[2]]
+
+const identity = JSON.parse(process.argv[3])
 
 process.once('disconnect', () => process.exit())
 
@@ -15,15 +18,19 @@ const executed = new Map()
 const open = new Set()
 let accepted = 0
 
-const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+const options = { allowHalfOpen: true, noDelay: true }
+const serving = identity ? tls.createServer.bind(tls, { ...options, ...identity }) : net.createServer.bind(net, options)
+const server = serving((socket) => {
   const steps = connections[then === 'repeat' ? Math.min(accepted, connections.length - 1) : accepted]
   accepted++
   open.add(socket)
   socket.on('error', () => {}) // the client may do what it likes
   socket.on('close', () => open.delete(socket))
-  if (!steps) return socket.resetAndDestroy()
+  if (!steps) return reset(socket)
   new Player(socket, steps, (id) => executed.set(id, (executed.get(id) ?? 0) + 1)).play()
 })
+
+server.on('tlsClientError', () => {})
 
 const listen = async (port) => {
   server.listen({ port, host: '127.0.0.1', backlog: 1024 })

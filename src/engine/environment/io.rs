@@ -73,7 +73,9 @@ impl<R: Reactor> Environment<R> {
                 continue;
             }
             let is_cleared = |suspects: &Vec<ConnectionId>| suspects.binary_search(&id).is_err();
-            if connection.is_watched_over && suspects.as_ref().is_some_and(is_cleared) {
+            // The sentinel knows what the kernel has, not what TLS has read ahead.
+            let is_known = connection.is_watched_over && !connection.has_leftovers();
+            if is_known && suspects.as_ref().is_some_and(is_cleared) {
                 connection.is_unverified = false;
             }
             self.flush(id);
