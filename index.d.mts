@@ -1,6 +1,6 @@
 import { HttpAgent } from './index.js'
 
-export { HttpAgent, constants } from './index.js'
+export { HttpAgent, HttpsAgent, constants } from './index.js'
 export type {
   AgentStats,
   AgentStatus,
@@ -12,10 +12,12 @@ export type {
   FailureFacts,
   Histogram,
   HttpAgentOptions,
+  HttpsAgentOptions,
   OriginStats,
   ReplayEvidence,
   ReplayRefusal,
   RetryOptions,
-  StatsNumbers
+  StatsNumbers,
+  UnsupportedTlsOption
 } from './index.js'
 export default HttpAgent

@@ -1,4 +1,5 @@
 import * as http from 'node:http'
+import * as https from 'node:https'
 import * as net from 'node:net'
 import * as stream from 'node:stream'
 
@@ -209,8 +210,7 @@ declare namespace HttpAgent {
    * What the constructor takes: the options below, and whatever `net.connect` takes (`family`, `localAddress`, `lookup`,
    * `noDelay`, `autoSelectFamily`, …). `null` and `undefined` stand for the default.
    *
-   * Errors: `ERR_INVALID_ARG_TYPE` and `ERR_OUT_OF_RANGE`, each with the option's name. A `proxyEnv` that names
-   * a proxy is refused with `ERR_INVALID_ARG_VALUE`: there is no proxy support yet.
+   * Errors: `ERR_INVALID_ARG_TYPE` and `ERR_OUT_OF_RANGE`, each with the option's name.
    */
   export interface HttpAgentOptions extends Omit<http.AgentOptions, 'timeout' | 'proxyEnv'> {
     /**
@@ -393,6 +393,28 @@ declare namespace HttpAgent {
      * Default: `true`, which stands for `{}`.
      */
     retry?: boolean | RetryOptions | undefined
+
+    /**
+     * The proxy through which connections are opened: `http://`, `https://`, `socks5://` (names are looked up here) or
+     * `socks5h://` (the proxy looks them up), with a percent-encoded user and password if it wants them. Requests for plain
+     * HTTP name their server themselves on an HTTP proxy; everything else is tunnelled. Read once, and shown nowhere.
+     *
+     * Shape: string or URL; `false` for none, whatever the environment says. Default: as `proxyEnv` says.
+     * Errors: `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`, without the value; later `ERR_PROXY_TUNNEL` as the error of
+     * a request, with the proxy's `statusCode` if it answered.
+     * Source: curl's `--proxy`; RFC 9110 section 9.3.6, RFC 1928.
+     */
+    proxy?: string | URL | false | undefined
+
+    /**
+     * Where the names `http_proxy`, `https_proxy` and `no_proxy` (or in capitals) are looked up, as Node 24 does. Proxies of
+     * other schemes than `http:` and `https:` are ignored.
+     *
+     * Shape: an object like `process.env`. Default: `process.env` if `NODE_USE_ENV_PROXY=1` or `--use-env-proxy` is set, else
+     * none.
+     * Source: Node.js 24 `http.Agent`, which heeds those two for its global agent alone.
+     */
+    proxyEnv?: http.AgentOptions['proxyEnv']
   }
 
   /**
@@ -622,8 +644,50 @@ declare namespace HttpAgent {
     close: [facts: ConnectionFacts]
     /** Node's: a request is over and gives its socket back. */
     free: [socket: stream.Duplex, options: http.RequestOptions]
-    /** Node's: a line of key material, from a TLS socket that the caller brought. */
+    /** Node's: a line of key material, from a TLS socket. */
     keylog: [line: Buffer, socket: stream.Duplex]
+  }
+
+  /** Options of TLS that cannot be honoured: given, they are refused by name. */
+  export type UnsupportedTlsOption = 'clientCertEngine' | 'enableTrace' | 'privateKeyEngine' | 'privateKeyIdentifier' |
+    'pskCallback' | 'secureContext' | 'socket'
+
+  /**
+   * What the constructor of `HttpsAgent` takes: everything of `HttpAgent`, and what `https.Agent` and `tls.connect` take (`ca`,
+   * `cert`, `key`, `pfx`, `servername`, `rejectUnauthorized`, `checkServerIdentity`, `minVersion`, …), with Node's meaning,
+   * defaults and errors. Without `ca`, the roots that Node trusts by default are trusted.
+   *
+   * Errors: those of `HttpAgentOptions`; `ERR_INVALID_ARG_VALUE` for an `UnsupportedTlsOption`, from the constructor; Node's
+   * own for keys, certificates, ciphers and versions, from `https.request`.
+   * Source: Node.js `https.Agent`, `tls.connect`, `tls.createSecureContext`.
+   */
+  export interface HttpsAgentOptions extends HttpAgentOptions,
+    Omit<https.AgentOptions, keyof http.AgentOptions | UnsupportedTlsOption> {}
+
+  /**
+   * `HttpAgent` for HTTPS, to be passed where an `https.Agent` is passed, of which it is a subclass. Handshakes run on
+   * a background thread. Its sockets are `tls.TLSSocket`s by `instanceof` and by what they answer; when a dead connection is
+   * replaced below a request, the fresh one's certificate is verified too, and its socket emits `secureConnect` again.
+   *
+   * Errors: those of `HttpAgent` and of `HttpsAgentOptions`.
+   * Source: Node.js `https.Agent`; agentkeepalive 4.6 `HttpsAgent`.
+   */
+  export class HttpsAgent extends Agent {
+    constructor (options?: HttpsAgentOptions | null)
+
+    readonly options: HttpsAgentOptions & { timeout?: number | undefined }
+
+    /** Most sessions that are kept to be resumed. Default: 100; 0 keeps none. Source: Node.js `https.Agent`. */
+    maxCachedSessions: number
+
+    /** A socket of Node's own, for whoever calls it. Source: Node.js `https.Agent`. */
+    createConnection (
+      options: https.RequestOptions,
+      callback?: (error: Error | null, socket: stream.Duplex) => void
+    ): stream.Duplex | null | undefined
+
+    /** As Node's, with fingerprints in place of keys and certificates. Source: Node.js `https.Agent`. */
+    getName (options?: https.RequestOptions): string
   }
 
   /** The keys under which agentkeepalive marks its sockets. The engine's sockets carry the last four marks. */

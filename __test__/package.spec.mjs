@@ -136,3 +136,9 @@ test('addon_exports_the_entry_of_node_api_alone', { skip: unreadable }, () => {
   assert.ok(exported.includes('napi_register_module_v1'))
   assert.deepEqual(exported.filter((name) => !name.startsWith('napi_')), [])
 })
+
+// Node exports the OpenSSL that it has; this one's must never be mixed with it.
+test('addon_takes_nothing_of_openssl_from_its_host', { skip: unreadable }, () => {
+  const { stdout } = ask('readelf', ['--dyn-syms', '--wide', addon])
+  assert.doesNotMatch(stdout, /\b(SSL|EVP|X509|BIO|CRYPTO|OPENSSL|ERR)_\w+/)
+})

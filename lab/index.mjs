@@ -59,7 +59,7 @@ async function runOne (name, client) {
 }
 
 function report (name, client, outcome) {
-  const wrong = client === SUBJECT ? judge(SCENARIOS[name], outcome) : []
+  const wrong = client === SUBJECT ? judge(SCENARIOS[name], outcome, Boolean(identity)) : []
   misses += wrong.length ? 1 : 0
   results.push({ scenario: name, client, ...outcome, ...(client === SUBJECT && { wrong }) })
   const { requests = '-', failures = '-', twice = '-', replays = '-', codes = {}, error, handshakes } = outcome

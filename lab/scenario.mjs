@@ -42,7 +42,8 @@ export async function runScenario (name, client, { seed, identity }) {
 }
 
 /** What is wrong with an outcome; nothing if it is as expected. */
-export function judge ({ plan, expect }, outcome) {
+export function judge ({ plan, expect: plainly }, outcome, isSecure) {
+  const expect = { ...plainly, ...isSecure && plainly.tls }
   if (outcome.error) return [outcome.error]
   const { requests, failures, twice, replays, lateReplays, codes, evidence } = outcome
   const wrong = []

@@ -311,9 +311,9 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }) => class extends c
 
   // What agents of other protocols do more.
 
-  _serverName () {}
+  _serverName (req, options) { return undefined }
 
-  _joined () {}
+  _joined (place) {}
 
   /** A place whose connection could not even begin. */
   #abandon (place) {

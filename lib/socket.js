@@ -11,7 +11,6 @@ const constants = require('./constants.js')
 const { writeBytes, writeString } = require('../native.js')
 
 const TAKEN = 0
-const PENDING = 1
 
 const engineSocket = (Base) => class extends Base {
   /** Where it sits in the pool; set by `Place.seat`. */
@@ -271,7 +270,6 @@ const engineSocket = (Base) => class extends Base {
     // Node clears its timer and leaves the number.
     const { timeout } = this
     this.setTimeout(0)
-    // @ts-expect-error: read-only to callers
     this.timeout = timeout
     this._getpeername()
     this.#state = 'closed'
@@ -283,15 +281,12 @@ const engineSocket = (Base) => class extends Base {
 
   // What net.Socket asks its handle.
 
-  // @ts-expect-error: a property in the types, an accessor in Node
   get pending () { return this.connecting || this.#state !== 'open' }
 
-  // @ts-expect-error: a property in the types, an accessor in Node
   get bytesRead () { return this.#bytesRead }
 
   get _bytesDispatched () { return this.#bytesWritten }
 
-  // @ts-expect-error: a property in the types, an accessor in Node
   get bufferSize () { return this.#state === 'closed' ? undefined : this.writableLength }
 
   get #unsent () { return this._place.native.facts(this._place.number)?.unsent ?? 0 }

@@ -54,6 +54,10 @@ const requireTools = () => {
     const how = process.platform === 'darwin' ? 'xcode-select --install' : 'apt-get install build-essential, or your system\'s like'
     missing.push(`cc, a C toolchain: ${how}`)
   }
+  // What OpenSSL is configured and built with.
+  for (const [tool, args] of [['perl', ['-MFindBin', '-MIPC::Cmd', '-e1']], ['make', ['--version']]]) {
+    if (process.platform !== 'win32' && !ask(tool, args).ok) missing.push(`${tool}, to build OpenSSL: apt-get install ${tool}, or your system's like`)
+  }
   if (missing.length) throw new Refusal(['setup: to build holdfast this machine lacks', ...missing].join('\n  - '))
 }
 

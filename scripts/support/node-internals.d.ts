@@ -22,6 +22,10 @@ declare module 'net' {
   }
 }
 
+declare module 'node:tls' {
+  function convertALPNProtocols(protocols: string[] | Uint8Array[] | Uint8Array, out: { ALPNProtocols?: Buffer }): void
+}
+
 declare global {
   namespace NodeJS {
     interface Process {
