@@ -17,6 +17,7 @@ use holdfast::engine::pool::{CloseReason, ConnectionId, Release};
 use holdfast::engine::tls::{Context, ContextOptions, Failure, Handshake};
 use openssl::asn1::Asn1Time;
 use openssl::ec::{EcGroup, EcKey};
+use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
@@ -32,34 +33,35 @@ struct Server {
     thread: JoinHandle<()>,
 }
 
-fn identity() -> (PKey<Private>, X509) {
-    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
-    let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
-    let mut name = X509NameBuilder::new().unwrap();
-    name.append_entry_by_text("CN", "localhost").unwrap();
+fn identity() -> Result<(PKey<Private>, X509), ErrorStack> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
+    let key = PKey::from_ec_key(EcKey::generate(&group)?)?;
+    let mut name = X509NameBuilder::new()?;
+    name.append_entry_by_text("CN", "localhost")?;
     let name = name.build();
-    let mut cert = X509::builder().unwrap();
-    cert.set_version(2).unwrap();
-    cert.set_subject_name(&name).unwrap();
-    cert.set_issuer_name(&name).unwrap();
-    cert.set_pubkey(&key).unwrap();
-    cert.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
-    cert.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
-    cert.sign(&key, MessageDigest::sha256()).unwrap();
-    (key, cert.build())
+    let mut cert = X509::builder()?;
+    cert.set_version(2)?;
+    cert.set_subject_name(&name)?;
+    cert.set_issuer_name(&name)?;
+    cert.set_pubkey(&key)?;
+    let (from, to) = (Asn1Time::days_from_now(0)?, Asn1Time::days_from_now(1)?);
+    cert.set_not_before(&from)?;
+    cert.set_not_after(&to)?;
+    cert.sign(&key, MessageDigest::sha256())?;
+    Ok((key, cert.build()))
 }
 
 fn serving(serve: impl FnOnce(SslStream<std::net::TcpStream>) + Send + 'static) -> Server {
-    let (key, cert) = identity();
-    let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
-    acceptor.set_private_key(&key).unwrap();
-    acceptor.set_certificate(&cert).unwrap();
+    let (key, cert) = identity().expect("a certificate");
+    let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).expect("OpenSSL");
+    acceptor.set_private_key(&key).expect("its key");
+    acceptor.set_certificate(&cert).expect("its certificate");
     let acceptor = acceptor.build();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
     let thread = std::thread::spawn(move || {
-        let (stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let (stream, _) = listener.accept().expect("a client");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
         if let Ok(stream) = acceptor.accept(stream) {
             serve(stream);
         }
@@ -68,7 +70,7 @@ fn serving(serve: impl FnOnce(SslStream<std::net::TcpStream>) + Send + 'static) 
 }
 
 fn handshake(roots: &[&X509]) -> Handshake {
-    let roots = roots.iter().map(|root| root.to_pem().unwrap()).collect();
+    let roots = roots.iter().map(|root| root.to_pem().expect("PEM")).collect();
     Handshake {
         context: Arc::new(Context::new(ContextOptions { roots, security_level: 1, ..ContextOptions::default() })),
         server_name: Some("localhost".to_owned()),
@@ -100,8 +102,8 @@ fn telling() -> (Sender<Vec<u8>>, Receiver<Vec<u8>>) {
 
 fn answer(stream: &mut SslStream<std::net::TcpStream>) -> Vec<u8> {
     let mut request = vec![0; GET.len()];
-    stream.read_exact(&mut request).unwrap();
-    stream.write_all(OK.as_bytes()).unwrap();
+    stream.read_exact(&mut request).expect("a request");
+    stream.write_all(OK.as_bytes()).expect("a client that listens");
     request
 }
 
