@@ -211,7 +211,9 @@ for (const [scenario, claim] of Object.entries({
 })) {
   test(claim, { timeout: 30_000 }, async () => {
     const see = async (kind) => {
-      const { stdout } = await execute(process.execPath, [program, kind, scenario], { timeout: 12_000 })
+      const { stdout } = await execute(process.execPath, [program, kind, scenario], {
+        timeout: 12_000, env: { ...process.env, HOLDFAST_TLS: '' }
+      })
       return stdout.trim().split('\n')
     }
     const expected = await see('node')

@@ -64,11 +64,13 @@ function onAgentRemove () { placeOf(this)?.agent._removed(placeOf(this)) }
 
 const LISTENERS = { free: onFree, close: onClose, timeout: onTimeout, agentRemove: onAgentRemove }
 
-/** `Socket` is the class of its sockets; `fields` are options that tell its origins apart beside host and port. */
-const pooledAgent = (Base, { protocol, Socket, fields = [] }) => class extends countingAgent(Base) {
-  // Compared at each use: programs replace it on the prototype, or bring their own in a subclass.
-  #nodeCreateConnection = Base.prototype.createConnection
-
+/**
+ * `Socket` is the class of its sockets; `fields` are options that tell its origins apart beside host and port. Node's own
+ * `createConnection` is looked at now, and compared at each use: programs replace it on the prototype, or bring their own
+ * in a subclass.
+ */
+const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnection = Base.prototype.createConnection) => class
+  extends countingAgent(Base) {
   #environment
   #native
   #number
@@ -249,7 +251,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }) => class extends c
 
   #open (req, options, number, origin, done) {
     if (options.socketPath) options.path = options.socketPath
-    const isNodes = this.createConnection === this.#nodeCreateConnection
+    const isNodes = this.createConnection === nodeCreateConnection
     const isForeign = !isNodes || typeof options.createConnection === 'function'
     const create = isNodes ? options.createConnection : this.createConnection
     const place = new (isForeign ? ForeignPlace : Place)({

@@ -26,7 +26,7 @@ const rust = async (words) => await engine(words) && (words.length > 0 || await 
 const ON_EVERY_NODE = /^(context|handover|parity|replay|retry|socket|tls)/
 
 // Written for plain HTTP, and held against Node's agents over TLS once more.
-const OVER_TLS = /^(between|context|deadlines|lifecycle|lifetime|parity|parity-(connect|faults|pool)|replay|replay-limits|retry)\.spec/
+const OVER_TLS = /^(between|deadlines|lifetime|parity|parity-connect|parity-faults|replay|replay-limits|retry)\.spec/
 
 const javaScript = async (words) => {
   // Named one by one, for Node 20 knows no patterns.

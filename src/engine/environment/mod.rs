@@ -14,6 +14,7 @@ mod death;
 mod event;
 mod io;
 mod opening;
+mod secured;
 #[cfg(test)]
 mod tests;
 mod trust;
