@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import http from 'node:http'
 import https from 'node:https'
+import net from 'node:net'
 import { inspect, promisify } from 'node:util'
 import { writeFileSync } from 'node:fs'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -195,6 +196,27 @@ test('proxy_that_says_nothing_ends_at_the_connect_timeout', limits, async () => 
   const { error } = await sent({ proxy: `http://127.0.0.1:${proxy.port}`, connectTimeout: 50 }, { isSecure: true })
   assert.equal(error.code, 'ETIMEDOUT')
   await proxy.stop()
+})
+
+withProxy('credentials_do_not_go_to_a_server_that_is_reached_without_the_proxy', async (proxy) => {
+  const agent = new HttpAgent({ proxy: withCredentials('http', proxy.port) })
+  let seen
+  plain.once('request', (req) => { seen = req })
+  const createConnection = () => net.connect(plain.port, '127.0.0.1')
+  await sent({}, { agent, createConnection })
+  assert.deepEqual([seen.url, seen.headers['proxy-authorization']], ['/', undefined])
+  // Nor does a later request get that socket.
+  assert.equal((await sent({}, { agent })).text, 'from the proxy')
+  agent.destroy()
+})
+
+withProxy('host_that_is_no_name_is_refused_before_anything_is_sent', async (proxy) => {
+  const host = 'x HTTP/1.1\r\nX-Evil: 1\r\nz: '
+  for (const isSecure of [false, true]) {
+    await assert.rejects(async () => sent({ proxy: `http://127.0.0.1:${proxy.port}` }, { isSecure, host, headers: { Host: 'a.test' } }),
+      { code: 'ERR_INVALID_ARG_VALUE' })
+  }
+  assert.equal(proxy.asked.length, 0)
 })
 
 withProxy('dead_connection_is_replaced_through_the_proxy', async (proxy) => {

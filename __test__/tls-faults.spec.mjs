@@ -4,9 +4,11 @@ import { spawn } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import https from 'node:https'
 import { tmpdir } from 'node:os'
+import tls from 'node:tls'
 import { join } from 'node:path'
 import { SecureAgentUnderTest, isHoldfast } from './support/agents.mjs'
 import { test } from 'node:test'
+import { block } from './support/elsewhere.mjs'
 import { assertStats, outcome, settled } from './support/outcome.mjs'
 import { ok, refusedPort } from './support/servers.mjs'
 import { Authority } from './support/tls/authority.mjs'
@@ -154,6 +156,53 @@ within('renegotiation_by_the_server_goes_unnoticed', async () => {
   assert.equal(text.toString(), 'again')
   assert.equal(server.renegotiated, true)
 })
+
+within('post_that_was_executed_before_a_reset_is_not_sent_again', async () => {
+  let requests = 0
+  const server = await secureServer(identity, (req, res) => {
+    requests++
+    if (requests === 1) return res.end('x')
+    req.once('data', () => { server.executed = true; req.socket._parent.resetAndDestroy() })
+  })
+  server.count = () => requests
+  return server
+}, async ({ server, agent }) => {
+  await exchange(server, agent, secure)
+  const req = https.request(to(server, agent, { method: 'POST' }))
+  req.on('error', () => {})
+  req.write('first')
+  await until(() => server.executed)
+  req.end('second')
+  const { errors } = await outcome(req)
+  assert.deepEqual({ code: errors.length && 'told', retries: req.retryCount, count: server.count() }, { code: 'told', retries: 0, count: 2 })
+})
+
+within('handshake_that_ends_while_the_loop_is_blocked_is_in_time', answering(), async ({ server, agent }) => {
+  const req = https.get(to(server, agent))
+  const [socket] = await once(req, 'socket')
+  if (socket.connecting) await once(socket, 'connect')
+  block(400)
+  const { errors } = await outcome(req)
+  assert.ok(errors.length === 0 || errors[0] === 'ETIMEDOUT', errors.join())
+}, { connectTimeout: 200 })
+
+within('identity_check_that_throws_ends_the_request_with_what_it_threw', answering(), async ({ server, agent }) => {
+  const req = https.get(to(server, agent))
+  const [error] = await once(req, 'error')
+  assert.equal(error.message, 'thrown')
+}, { checkServerIdentity: () => { throw new Error('thrown') } })
+
+within('socket_that_a_request_made_for_itself_serves_no_stricter_one', answering(), async ({ server, agent }) => {
+  const createConnection = () => tls.connect({ port: server.port, host: '127.0.0.1', rejectUnauthorized: false })
+  await exchange(server, agent, { ...secure, createConnection })
+  const { errors } = await outcome(https.get(to(server, agent)))
+  assert.deepEqual(errors, ['UNABLE_TO_VERIFY_LEAF_SIGNATURE'])
+}, { ca: [] })
+
+within('roots_before_one_that_cannot_be_read_are_trusted', answering(), async ({ server, agent }) => {
+  const { text } = await exchange(server, agent, secure)
+  assert.equal(text.toString(), 'x')
+}, { ca: `${ca}\n-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n` })
 
 /** `openssl s_server`, which does what a letter on its input says: K asks for new keys. */
 const commanded = async () => {

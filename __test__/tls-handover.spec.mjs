@@ -63,11 +63,12 @@ within('wss_echoes_and_frees_its_place_in_the_pool', echoing, async ({ server, a
   assert.deepEqual({ opened, closed, leased, idle, closing }, { opened: 2, closed: { detached: 1 }, leased: 0, idle: 1, closing: 0 })
 }, { maxSockets: 1 })
 
-within('wss_over_a_reused_connection_echoes', echoing, async ({ server, agent }) => {
+// ws brings a createConnection of its own, whose sockets nobody else may have, nor it another's.
+within('wss_beside_a_pooled_connection_echoes', echoing, async ({ server, agent }) => {
   await exchange(server, agent, { protocol: 'https:' })
   const client = new WebSocket(`wss://127.0.0.1:${server.port}`, { agent })
   await once(client, 'open')
-  assert.equal(server.accepted.length, 1)
+  assert.equal(server.accepted.length, 2)
   assert.equal(await talk(client, 'hello'), 'hello')
   await hangUp(client)
 })

@@ -11,6 +11,7 @@ const { report } = require('./diagnostics.js')
 const { countingAgent } = require('./agentkeepalive.js')
 const { checkout, release } = require('../native.js')
 const { addTo, removeFrom } = require('./maps.js')
+const { numberOf } = require('./tls/fingerprint.js')
 const { merge, Origins } = require('./origins.js')
 const { parseRetry } = require('./retry.js')
 
@@ -112,8 +113,8 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     req.retryCount = 0
     if (this.#closing) return req.onSocket(null, agentClosed())
     const servername = this._serverName(req, options)
-    const origin = this.#origins.of(options, servername)
-    if (this.#proxy) this.#rewrite(req, options)
+    const origin = this.#origins.of(options, servername, this.#makerOf(options))
+    if (this.#proxy && !this.#isForeign(options)) this.#rewrite(req, options)
     const retry = options.retry === undefined ? this.#retry : parseRetry(options.retry, this.#retry)
     this.#syncLimits()
     this.sockets[origin.name] ??= []
@@ -128,7 +129,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
   createSocket (req, options, done) {
     const servername = this._serverName(req, options)
     const merged = this.#merged(options, servername)
-    const origin = this.#origins.of(options, servername)
+    const origin = this.#origins.of(options, servername, this.#makerOf(options))
     this.#open(req, merged, this.#native.reserve(this.#number, origin.number), origin, done)
   }
 
@@ -251,9 +252,8 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
 
   #open (req, options, number, origin, done) {
     if (options.socketPath) options.path = options.socketPath
-    const isNodes = this.createConnection === nodeCreateConnection
-    const isForeign = !isNodes || typeof options.createConnection === 'function'
-    const create = isNodes ? options.createConnection : this.createConnection
+    const isForeign = this.#isForeign(options)
+    const create = this.createConnection === nodeCreateConnection ? options.createConnection : this.createConnection
     const place = new (isForeign ? ForeignPlace : Place)({
       environment: this.#environment, agent: this, number, origin, options
     })
@@ -267,6 +267,17 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
       this.#abandon(place)
       throw error
     }
+  }
+
+  /** Whether sockets are made by somebody else. */
+  #isForeign (options) {
+    return this.createConnection !== nodeCreateConnection || typeof options.createConnection === 'function'
+  }
+
+  /** What a request's own `createConnection` made is as secure, and goes the way, that it chose: no other may have it. */
+  #makerOf ({ createConnection }) {
+    const isAlone = typeof createConnection === 'function' && (protocol === 'https:' || this.#proxy)
+    return isAlone ? `:${numberOf(createConnection)}` : ''
   }
 
   #openOwn (place, done) {
@@ -340,6 +351,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     if (place.isForeign) place.reason ??= socket.errored ? 'error' : 'destroyed'
     report(place, 'close')
     this.removeSocket(socket, options)
+    removeFrom(this.sockets, place.origin.name, socket)
     removeFrom(this.freeSockets, place.origin.name, socket)
     if (place.isForeign) this.#native.discard(place.number, Boolean(socket.errored))
     this._leave(place)
@@ -352,6 +364,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     place.reason ??= 'detached'
     report(place, 'close')
     this.removeSocket(socket, options)
+    removeFrom(this.sockets, place.origin.name, socket)
     removeFrom(this.freeSockets, place.origin.name, socket)
     for (const event of Object.keys(LISTENERS)) socket.removeListener(event, LISTENERS[event])
     if (socket.destroyed) this.closeSocketCount++ // an idle one that its error ends

@@ -40,8 +40,8 @@ class Origins {
     this.#number = number
   }
 
-  /** The origin of a request with these options: `{ name, number }`. */
-  of (options, servername) {
+  /** The origin of a request with these options: `{ name, number }`. `suffix` tells it apart whatever its name. */
+  of (options, servername, suffix = '') {
     const own = this.#agent.options
     const last = this.#last
     const host = own.host ?? options.host
@@ -51,13 +51,13 @@ class Origins {
     const socketPath = own.socketPath ?? options.socketPath
     const isUsual = this.#fields.size === 0 || !this.#hasFields(options)
     if (isUsual && last && last.host === host && last.port === port && last.localAddress === localAddress &&
-      last.family === family && last.socketPath === socketPath && last.servername === servername &&
+      last.family === family && last.socketPath === socketPath && last.servername === servername && last.suffix === suffix &&
       last.changes === this.#changes) return last.origin
-    const origin = this.#named(this.#agent.getName(merge(options, own, servername)))
+    const origin = this.#named(this.#agent.getName(merge(options, own, servername)) + suffix)
     // Another way of naming may ask for more than these.
     const isKnown = isUsual && this.#agent.getName === this.#getName
     const changes = this.#changes
-    this.#last = isKnown ? { host, port, localAddress, family, socketPath, servername, changes, origin } : undefined
+    this.#last = isKnown ? { host, port, localAddress, family, socketPath, servername, suffix, changes, origin } : undefined
     return origin
   }
 

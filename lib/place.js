@@ -23,6 +23,8 @@ class Place {
   isRemoved = false
   /** The `Keep-Alive` header that the engine knows. */
   hint = undefined
+  /** Under which its TLS sessions are kept. */
+  sessionKey = undefined
   /** Why the engine ended it, once it has. */
   reason = undefined
 

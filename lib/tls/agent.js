@@ -53,9 +53,10 @@ const securedAgent = (Base) => class extends pooledAgent(Base, SETTINGS) {
   _serverName (req, options) {
     const given = this.options.servername ?? options.servername
     if (given || given === '') return given
-    const host = req.getHeader('host') || (this.options.host ?? options.host)
+    const header = req.getHeader('host')
+    const host = header || (this.options.host ?? options.host)
     if (host !== this.#lastHost) {
-      const name = hostOf(host)
+      const name = header ? hostOf(host) : host
       this.#lastName = net.isIP(name) ? '' : name
       this.#lastHost = host
     }
@@ -64,16 +65,14 @@ const securedAgent = (Base) => class extends pooledAgent(Base, SETTINGS) {
 
   // Sessions. They hold for servers with the same name, asked with the same options and the same strictness.
 
-  #sessionKey ({ origin, options }) {
-    return rejectsUnauthorized(options) ? origin.name : `${origin.name}:unverified`
-  }
-
   _sessionOf (place) {
-    return this._getSession(this.#sessionKey(place))
+    const { origin, options } = place
+    place.sessionKey = rejectsUnauthorized(options) ? origin.name : `${origin.name}:unverified`
+    return this._getSession(place.sessionKey)
   }
 
   _sessionCame (place, session) {
-    this._cacheSession(this.#sessionKey(place), session)
+    if (place.sessionKey) this._cacheSession(place.sessionKey, session)
   }
 
   _joined (place) {
@@ -81,7 +80,7 @@ const securedAgent = (Base) => class extends pooledAgent(Base, SETTINGS) {
   }
 
   _failed (place) {
-    this._evictSession(this.#sessionKey(place))
+    if (place.sessionKey) this._evictSession(place.sessionKey)
     super._failed(place)
   }
 }

@@ -20,7 +20,9 @@ Object.setPrototypeOf(Secured.prototype, tls.TLSSocket.prototype)
 
 // What Node's own check says of a name and a certificate depends on nothing else, and to read a certificate takes as long as
 // a whole exchange: the last one that was right is known by its name.
-const nodeCheck = tls.checkServerIdentity
+const nodeCheck = /ERR_TLS_CERT_ALTNAME_INVALID/.test(Function.prototype.toString.call(tls.checkServerIdentity))
+  ? tls.checkServerIdentity
+  : undefined
 const identified = new Map()
 const MOST_IDENTIFIED = 256
 const remember = (name, certificate) => {
@@ -78,7 +80,8 @@ class TlsSocket extends engineSocket(Secured) {
   }
 
   _connect (target, route) {
-    const { servername, session = this._place.agent._sessionOf(this._place), requestOCSP } = this.#options
+    const known = this._place.agent._sessionOf(this._place)
+    const { servername, session = known, requestOCSP } = this.#options
     const handshake = {
       servername: servername || undefined,
       protocols: this.#protocols,
@@ -97,21 +100,34 @@ class TlsSocket extends engineSocket(Secured) {
     const isFirst = !this.#hasConnected
     this.#hasConnected = true
     const facts = this.#facts = this._place.native.tlsFacts(this._place.number)
+    if (!facts) return
     this._unrefTimer()
     this._run(() => {
-      this.#tell(facts)
-      if (this.destroyed) return
-      const error = this.#judge(facts)
+      let error
+      try {
+        error = this.#judge(facts)
+      } catch (thrown) {
+        return this.destroy(thrown) // who could not be judged is not let in
+      }
       this.authorized = !error
       this.authorizationError = error ? error.code || error.message : null
-      if (error && rejectsUnauthorized(this.#options)) this.destroy(error)
-      else this.#secureConnected()
-      this.emit('secure')
-      // A listener may have looked at the certificate, and not liked it.
-      if (this.destroyed) return
-      this._place.native.accept(this._place.number)
-      if (isFirst) this._place.agent._connected(this._place)
+      const isRefused = error && (error.code === 'ERR_TLS_DH_PARAM_SIZE' || rejectsUnauthorized(this.#options))
+      try {
+        this.#tell(facts)
+        if (isRefused) this.destroy(error)
+        else if (!this.destroyed) this.#secureConnected()
+        this.emit('secure')
+      } finally {
+        // A listener may have looked at the certificate, and not liked it; or thrown, which is nobody's verdict.
+        if (isRefused) this.destroy(error)
+        else if (!this.destroyed) this.#accept(isFirst)
+      }
     })
+  }
+
+  #accept (isFirst) {
+    this._place.native.accept(this._place.number)
+    if (isFirst) this._place.agent._connected(this._place)
   }
 
   #tell (facts) {

@@ -168,7 +168,9 @@ impl Bridge {
         // Sockets that the last batch had no room for: JavaScript has lent new slabs since.
         let has_backlog = self.engine.borrow().as_ref().is_some_and(Engine::has_backlog);
         if has_backlog {
-            self.run_engine();
+            let mut slabs = self.slabs.borrow_mut();
+            slabs.rewind();
+            self.with(|engine| engine.catch_up(&mut *slabs));
         }
         if has_backlog { guarded(fill).unwrap_or(0) } else { 0 }
     }

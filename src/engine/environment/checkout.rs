@@ -240,6 +240,9 @@ impl<R: Reactor> Environment<R> {
         }
         connection.state = State::Closing(reason);
         if connection.is_away {
+            if was_opening {
+                self.opening_ended();
+            }
             return;
         }
         let pool = &mut self.agent(agent).pool;

@@ -151,6 +151,8 @@ pub(super) struct Connection<W> {
     pub(super) is_mute: bool,
     /// Somebody else's: driven here, but out of the pool.
     pub(super) is_away: bool,
+    /// The next turn reads what TLS still holds.
+    pub(super) is_resumed: bool,
     /// The reactor was asked to tell when it is gone.
     pub(super) is_parting: bool,
     /// The sentinel knows it.
@@ -195,6 +197,7 @@ impl<W> Connection<W> {
             is_unverified: false,
             is_watched_over: false,
             is_away: false,
+            is_resumed: false,
             is_parting: false,
             no_delay: false,
             keep_alive: None,

@@ -182,8 +182,9 @@ impl<R: Reactor> Environment<R> {
 
     /// Has the next turn read what TLS still holds: no poll knows of it.
     pub(super) fn read_on(&mut self, id: ConnectionId) {
-        let reads = |connection: &Connection<R::Watch>| connection.is_flowing && connection.has_leftovers();
-        if self.connection(id).is_some_and(|connection| reads(connection)) {
+        let Some(connection) = self.connection(id) else { return };
+        if connection.is_flowing && connection.has_leftovers() && !connection.is_resumed {
+            connection.is_resumed = true;
             self.leftovers.push(Ready { id, readable: true, writable: false, stopped: false });
             self.reactor.wake();
         }
@@ -202,6 +203,7 @@ impl<R: Reactor> Environment<R> {
     pub(super) fn serve(&mut self, ready: Ready, slabs: &mut impl Slabs) -> bool {
         let Ready { id, readable, writable, stopped } = ready;
         let Some(connection) = self.connections.get_mut(id.0 as usize) else { return true };
+        connection.is_resumed = false;
         if stopped && let Link::Open(open) = &mut connection.link {
             open.interest = Interest::default();
         }

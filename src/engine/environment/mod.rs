@@ -131,7 +131,17 @@ impl<R: Reactor> Environment<R> {
         self.expire(now);
         self.reactor.take_ready(&mut self.ready);
         self.backlog.extend(self.ready.drain(..));
-        self.backlog.extend(self.leftovers.drain(..));
+        for resumed in self.leftovers.drain(..) {
+            // Once a turn is enough: whatever polled it reads the same.
+            if self.backlog.iter().all(|ready| ready.id != resumed.id) {
+                self.backlog.push_back(resumed);
+            }
+        }
+        self.catch_up(slabs);
+    }
+
+    /// Goes on with a turn that had no room for all that was read.
+    pub fn catch_up(&mut self, slabs: &mut impl Slabs) {
         while let Some(ready) = self.backlog.pop_front() {
             if !self.serve(ready, slabs) {
                 self.backlog.push_front(ready);

@@ -236,7 +236,9 @@ impl<R: Reactor> Environment<R> {
 
     pub(super) fn connect_due(&mut self, id: ConnectionId, ticket: u64) {
         let Some(connection) = self.connection(id) else { return };
-        if connection.state != State::Connecting || connection.ticket != ticket || connection.trouble.is_some() {
+        // One that is proving came in time.
+        let is_over = connection.trouble.is_some() || matches!(connection.link, Link::Proving(_));
+        if connection.state != State::Connecting || connection.ticket != ticket || is_over {
             return;
         }
         let agent = connection.agent;

@@ -27,6 +27,7 @@ impl<R: Reactor> Environment<R> {
         let Some(connection) = self.connection(id) else { return false };
         connection.state = State::Leased;
         connection.is_away = true;
+        connection.is_unverified = false;
         connection.exchange.answered = true;
         drop(connection.exchange.replay.take());
         self.update_interest(id);

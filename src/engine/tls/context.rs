@@ -172,8 +172,7 @@ impl ContextOptions {
     fn trust(&self) -> Result<X509StoreBuilder, ErrorStack> {
         let mut store = X509StoreBuilder::new()?;
         for pem in &self.roots {
-            // As in Node: what cannot be read is no root.
-            for root in X509::stack_from_pem(pem).unwrap_or_default() {
+            for root in readable(pem) {
                 store.add_cert(root)?;
             }
         }
@@ -191,6 +190,15 @@ impl ContextOptions {
         }
         Ok(store)
     }
+}
+
+/// The certificates of a text, up to the first that cannot be read, as Node takes them.
+fn readable(pem: &[u8]) -> Vec<X509> {
+    const END: &str = "-----END CERTIFICATE-----";
+    X509::stack_from_pem(pem).unwrap_or_else(|_| {
+        let text = String::from_utf8_lossy(pem);
+        text.split_inclusive(END).map_while(|one| X509::from_pem(one.as_bytes()).ok()).collect()
+    })
 }
 
 fn open((der, passphrase): &(Vec<u8>, String)) -> Result<openssl::pkcs12::ParsedPkcs12_2, ErrorStack> {

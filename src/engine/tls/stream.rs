@@ -63,6 +63,8 @@ pub struct Tls {
     /// How reading ended, while bytes that came before are still to be told.
     last: Option<Received>,
     failure: Option<Failure>,
+    /// How writing failed behind a record that had left, for the next write to tell.
+    broken: Option<io::Error>,
 }
 
 impl Tls {
@@ -86,6 +88,7 @@ impl Tls {
             stall: Stall::default(),
             last: None,
             failure: None,
+            broken: None,
         })
     }
 
@@ -103,7 +106,7 @@ impl Tls {
             Err(error) => match error.code() {
                 ErrorCode::WANT_READ => Ok(Step::WantsRead),
                 ErrorCode::WANT_WRITE => Ok(Step::WantsWrite),
-                _ => Err(Failure::from(&error)),
+                _ => Err(self.failure_of(&error)),
             },
         }
     }
@@ -247,19 +250,30 @@ impl Tls {
     /// Encrypts and sends `bytes`; answers how many the kernel took, all or none of each record.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stall.write_wants_read = false;
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
         let mut sent = 0;
-        // A record at a time; what failed after the first is told by the next call.
+        // A record at a time.
         while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
             match self.stream.ssl_write(rest) {
                 Ok(count) => sent += count,
                 Err(error) => match error.code() {
-                    _ if sent > 0 => break,
                     ErrorCode::WANT_WRITE => break,
                     ErrorCode::WANT_READ => {
                         self.stall.write_wants_read = true;
                         break;
                     }
-                    _ => return Err(self.failed(&error).unwrap_or_else(|| io::Error::from_raw_os_error(libc::EPIPE))),
+                    _ => {
+                        // Nothing is known of a FIN, so it is not called a broken pipe.
+                        let error =
+                            self.failed(&error).unwrap_or_else(|| io::Error::from_raw_os_error(libc::ECONNRESET));
+                        if sent == 0 {
+                            return Err(error);
+                        }
+                        self.broken = Some(error);
+                        break;
+                    }
                 },
             }
         }
@@ -276,9 +290,16 @@ impl Tls {
         self.stream.get_mut()
     }
 
+    fn failure_of(&self, error: &openssl::ssl::Error) -> Failure {
+        match (Failure::from(error), self.below().broken_by()) {
+            (Failure::Ended, Some(errno)) => Failure::System(errno),
+            (failure, _) => failure,
+        }
+    }
+
     /// The error as a system call's, or `None` for an end.
     fn failed(&mut self, error: &openssl::ssl::Error) -> Option<io::Error> {
-        let failure = Failure::from(error);
+        let failure = self.failure_of(error);
         if failure == Failure::Ended {
             return None;
         }

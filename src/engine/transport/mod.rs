@@ -153,6 +153,11 @@ impl Transport {
         self.tls().map(Tls::stall).unwrap_or_default()
     }
 
+    /// The error that broke writing, if one did.
+    pub(crate) fn broken_by(&self) -> Option<i32> {
+        self.plain().broken_by()
+    }
+
     /// Bytes that the kernel took so far, those of handshakes included.
     #[must_use]
     pub fn sent(&self) -> u64 {

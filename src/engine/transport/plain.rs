@@ -16,6 +16,8 @@ pub(super) struct Plain {
     sent: u64,
     /// What it called acknowledged before there was anything to acknowledge.
     acknowledged_before: Option<u64>,
+    /// The first error of a read or a write: OpenSSL passes on that there was one, not which.
+    broken_by: Option<i32>,
 }
 
 impl Plain {
@@ -27,7 +29,7 @@ impl Plain {
         socket.set_nonblocking(true)?;
         let is_tcp = socket.local_addr()?.as_socket().is_some();
         let acknowledged_before = delivery::delivery(&socket).map(|delivery| delivery.acknowledged);
-        Ok(Self { socket, is_tcp, sent: 0, acknowledged_before })
+        Ok(Self { socket, is_tcp, sent: 0, acknowledged_before, broken_by: None })
     }
 
     /// The socket, for a reactor to watch.
@@ -82,13 +84,20 @@ impl Plain {
             return match self.socket.send_with_flags(bytes, socket::SEND_FLAGS) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => Err(error),
+                Err(error) => {
+                    self.broken_by = self.broken_by.or(error.raw_os_error());
+                    Err(error)
+                }
                 Ok(count) => {
                     self.sent += count as u64;
                     Ok(count)
                 }
             };
         }
+    }
+
+    pub(super) fn broken_by(&self) -> Option<i32> {
+        self.broken_by
     }
 
     /// Bytes that the kernel took so far.
