@@ -93,7 +93,8 @@ describe('tinyproxy', () => {
   })
 
   test('request_refused_for_its_credentials_is_an_answer', limits, async () => {
-    const { status } = await sent({ proxy: `http://user:s3cr3t@127.0.0.1:${guarded.port}` })
+    // Without a body: one that the proxy does not read makes its close a reset, which may overtake the answer.
+    const { status } = await sent({ proxy: `http://user:s3cr3t@127.0.0.1:${guarded.port}` }, { method: 'GET', body: undefined })
     assert.ok([401, 407].includes(status), `status ${status}`)
   })
 })

@@ -1,16 +1,12 @@
-// What a server may do to a secured connection: close it, renew its keys, renegotiate, send more than it was asked for.
+// What a server may do to a secured connection: close it, renegotiate, send more than it was asked for.
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import https from 'node:https'
-import { tmpdir } from 'node:os'
 import tls from 'node:tls'
-import { join } from 'node:path'
 import { SecureAgentUnderTest, isHoldfast } from './support/agents.mjs'
 import { test } from 'node:test'
 import { block } from './support/elsewhere.mjs'
 import { assertStats, outcome, settled } from './support/outcome.mjs'
-import { ok, refusedPort } from './support/servers.mjs'
+import { ok } from './support/servers.mjs'
 import { Authority } from './support/tls/authority.mjs'
 import { secureRawServer, secureServer } from './support/tls/servers.mjs'
 import { collect, once, until } from './support/wait.mjs'
@@ -203,35 +199,3 @@ within('roots_before_one_that_cannot_be_read_are_trusted', answering(), async ({
   const { text } = await exchange(server, agent, secure)
   assert.equal(text.toString(), 'x')
 }, { ca: `${ca}\n-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n` })
-
-/** `openssl s_server`, which does what a letter on its input says: K asks for new keys. */
-const commanded = async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'holdfast-s_server-'))
-  await writeFile(join(folder, 'key.pem'), identity.key)
-  await writeFile(join(folder, 'cert.pem'), identity.cert)
-  const port = await refusedPort()
-  const child = spawn('openssl', ['s_server', '-accept', `127.0.0.1:${port}`, '-key', 'key.pem', '-cert', 'cert.pem', '-tls1_3',
-    '-crlf'], { cwd: folder, stdio: ['pipe', 'pipe', 'ignore'] })
-  let said = ''
-  child.stdout.on('data', (text) => { said += text })
-  await until(() => said.includes('ACCEPT'))
-  const stop = async () => {
-    const ended = once(child, 'exit')
-    child.kill()
-    await ended
-    await rm(folder, { recursive: true })
-  }
-  return { port, stop, say: (text) => child.stdin.write(text), heard: () => said }
-}
-
-within('new_keys_that_the_server_asks_for_are_answered', commanded, async ({ server, agent }) => {
-  for (const [n, text] of ['one', 'two'].entries()) {
-    const req = https.request(to(server, agent, { method: 'POST' })).end(`body ${text}`)
-    await until(() => server.heard().includes(`body ${text}`))
-    server.say('K\n')
-    await until(() => server.heard().split('SSL_do_handshake').length > n + 1)
-    server.say(`HTTP/1.1 200 OK\nContent-Length: 5\n\n${text}\n`)
-    const { text: answer, errors } = await outcome(req)
-    assert.deepEqual({ answer, errors }, { answer: `${text}\r\n`, errors: [] })
-  }
-})
