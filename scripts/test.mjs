@@ -25,8 +25,8 @@ const rust = async (words) => await engine(words) && (words.length > 0 || await 
 // `lifecycle` starts every Node by itself.
 const ON_EVERY_NODE = /^(context|handover|parity|replay|retry|socket|tls)/
 
-// Written for plain HTTP, and held against Node's agents over TLS once more.
-const OVER_TLS = /^(between|deadlines|lifetime|parity|parity-connect|parity-faults|replay|replay-limits|retry)\.spec/
+// Written for plain HTTP, and run over TLS once more.
+const OVER_TLS = /^retry\.spec/
 
 const javaScript = async (words) => {
   // Named one by one, for Node 20 knows no patterns.
