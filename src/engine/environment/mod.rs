@@ -132,8 +132,8 @@ impl<R: Reactor> Environment<R> {
         self.reactor.take_ready(&mut self.ready);
         self.backlog.extend(self.ready.drain(..));
         for resumed in self.leftovers.drain(..) {
-            // Once a turn is enough: whatever polled it reads the same.
-            if self.backlog.iter().all(|ready| ready.id != resumed.id) {
+            // Once a turn is enough: whoever was polled as readable reads the same.
+            if self.backlog.iter().all(|ready| ready.id != resumed.id || !ready.readable) {
                 self.backlog.push_back(resumed);
             }
         }
