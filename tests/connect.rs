@@ -118,8 +118,8 @@ fn local_address_is_the_one_asked_for() {
     let mut driver = Driver::new(options());
     let id = connect(&mut driver, Target { local_address: Some(V4), ..target(place_of(server.address())) });
     driver.until_told(Event::Connected { id });
-    let local = driver.environment.transport(id).unwrap().local_address().unwrap();
-    assert_eq!(local.as_socket().unwrap().ip(), V4);
+    let local = driver.environment.ends(id).0.unwrap();
+    assert_eq!(local.ip(), V4);
 }
 
 #[test]

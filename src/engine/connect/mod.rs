@@ -14,14 +14,13 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use socket2::SockAddr;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::AbortHandle;
 
 use super::doorbell::Button;
 use super::pool::ConnectionId;
 use super::tls::Handshake;
-use super::transport::Transport;
+use super::transport::{Ends, Transport};
 
 pub use lookup::LookupFailure;
 pub use proxy::{Protocol, Proxy, Refused};
@@ -117,8 +116,8 @@ pub enum News {
     Found(Vec<IpAddr>),
     /// The name has none.
     NotFound(LookupFailure),
-    /// Connected, and now to be made secure: this end's address and the other's.
-    Connected(Option<SocketAddr>, Option<SocketAddr>),
+    /// Connected, and now to be made secure.
+    Connected(Ends),
     /// Ready for use, but for the verdict on its certificate.
     Opened(Transport),
     /// Every attempt failed, in the order of the addresses.
@@ -187,8 +186,7 @@ async fn reach(target: &Target, tell: impl Fn(News)) -> Result<Transport, News> 
         None => Transport::new(socket).map_err(|error| News::unusable(&error))?,
     };
     let Some(handshake) = &target.tls else { return Ok(transport) };
-    let end = |address: io::Result<SockAddr>| address.ok().and_then(|address| address.as_socket());
-    tell(News::Connected(end(transport.local_address()), end(transport.peer_address())));
+    tell(News::Connected(transport.ends()));
     Ok(secure::secure(transport, handshake).await?)
 }
 

@@ -24,14 +24,10 @@ impl From<Failure> for Insecure {
     }
 }
 
-fn system(error: &io::Error) -> Failure {
-    error.raw_os_error().map_or(Failure::Ended, Failure::System)
-}
-
 /// Speaks TLS over `below`.
 pub(super) async fn secure(below: Transport, handshake: &Handshake) -> Result<Transport, Insecure> {
     let mut tls = Tls::new(handshake, below)?;
-    let readiness = Readiness::of(tls.below().socket()).map_err(|error| system(&error))?;
+    let readiness = Readiness::of(tls.below().socket()).map_err(|error| Failure::from(&error))?;
     let mut step = tls.shake();
     loop {
         let interest = match step {
@@ -49,7 +45,7 @@ pub(super) async fn secure(below: Transport, handshake: &Handshake) -> Result<Tr
             }
             (step, _) => Ok(step),
         });
-        step = shaken.await.unwrap_or_else(|error| Err(system(&error)));
+        step = shaken.await.unwrap_or_else(|error| Err(Failure::from(&error)));
     }
 }
 

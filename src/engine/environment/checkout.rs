@@ -239,10 +239,11 @@ impl<R: Reactor> Environment<R> {
             return;
         }
         connection.state = State::Closing(reason);
-        if connection.is_away {
-            if was_opening {
-                self.opening_ended();
-            }
+        let is_away = connection.is_away;
+        if was_opening {
+            self.opening_ended();
+        }
+        if is_away {
             return;
         }
         let pool = &mut self.agent(agent).pool;
@@ -253,9 +254,6 @@ impl<R: Reactor> Environment<R> {
             State::Closing(_) => {}
         }
         self.tally_close(id, reason);
-        if was_opening {
-            self.opening_ended();
-        }
     }
 
     pub(super) fn tally_close(&mut self, id: ConnectionId, reason: CloseReason) {

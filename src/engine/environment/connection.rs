@@ -1,6 +1,5 @@
 //! One place in the pool: its state, its link to the peer, its exchange.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use crate::engine::lifetime::{Life, Limits};
 use crate::engine::pool::{CloseReason, ConnectionId, OriginId};
 use crate::engine::reactor::{Interest, Reactor};
 use crate::engine::retry::{Policy, Replay};
-use crate::engine::transport::Transport;
+use crate::engine::transport::{Ends, Transport};
 
 /// The four states of the glossary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +40,6 @@ pub(super) enum Link<W> {
     /// A socket that the embedder opened and drives itself.
     Foreign,
 }
-
-/// This end's address and the other's; none of a Unix-domain socket.
-pub type Ends = (Option<SocketAddr>, Option<SocketAddr>);
 
 #[derive(Debug)]
 pub(super) struct Open<W> {

@@ -27,7 +27,7 @@ use slab::Slab;
 pub use agent::{Agent, AgentOptions, OriginStats};
 pub use checkout::Lease;
 use connection::Connection;
-pub use connection::{Ends, Facts};
+pub use connection::Facts;
 pub use death::Failure;
 pub use event::{Event, Slabs};
 pub use io::Wrote;

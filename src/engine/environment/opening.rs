@@ -4,15 +4,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socket2::{SockAddr, Socket};
+use socket2::Socket;
 
-use super::connection::{Connection, Ends, Link, Open, State};
+use super::connection::{Connection, Link, Open, State};
 use super::{Due, Environment, Event};
 use crate::engine::connect::{self, Answer, Failure, Insecure, LookupFailure, News, Place, Refused, Target};
 use crate::engine::lifetime::Life;
 use crate::engine::pool::{CloseReason, ConnectionId};
 use crate::engine::reactor::{Interest, Reactor};
-use crate::engine::transport::Transport;
+use crate::engine::transport::{Ends, Transport};
 
 /// Why a connection could not be opened.
 #[derive(Debug)]
@@ -80,19 +80,9 @@ impl<R: Reactor> Environment<R> {
 
     /// Gives an open connection away; its place is free at once. `None` of a secured one, which can only [`part`](Self::part).
     pub fn detach(&mut self, id: ConnectionId) -> Option<Detached> {
-        let (agent, origin) = self.place(id)?;
-        if self.tls(id).is_some() {
+        if self.tls(id).is_some() || !self.leave_pool(id) {
             return None;
         }
-        let state = self.connection(id)?.state;
-        let pool = &mut self.agent(agent).pool;
-        match state {
-            State::Leased => pool.closing_while_leased(origin),
-            State::Idle { .. } => pool.closing_while_idle(origin, id),
-            State::Connecting | State::Closing(_) => return None,
-        }
-        pool.closed(origin);
-        self.tally_close(id, CloseReason::Detached);
         let connection = self.connections.try_remove(id.0 as usize)?;
         let unsent = connection.output.unsent().to_vec();
         let socket = match connection.link {
@@ -113,6 +103,21 @@ impl<R: Reactor> Environment<R> {
         }
         self.forget(id);
         Some(Detached { socket, unsent, received })
+    }
+
+    /// Counts a connection in use or idle no more; `false` of any other.
+    pub(super) fn leave_pool(&mut self, id: ConnectionId) -> bool {
+        let Some((agent, origin)) = self.place(id) else { return false };
+        let Some(state) = self.connection(id).map(|connection| connection.state) else { return false };
+        let pool = &mut self.agent(agent).pool;
+        match state {
+            State::Leased => pool.closing_while_leased(origin),
+            State::Idle { .. } => pool.closing_while_idle(origin, id),
+            State::Connecting | State::Closing(_) => return false,
+        }
+        pool.closed(origin);
+        self.tally_close(id, CloseReason::Detached);
+        true
     }
 
     /// The transport of an open connection.
@@ -220,8 +225,8 @@ impl<R: Reactor> Environment<R> {
                 connection.remember_addresses(addresses);
                 self.tell(Event::Found { id });
             }
-            News::Connected(local, peer) => {
-                connection.ends = (local, peer);
+            News::Connected(ends) => {
+                connection.ends = ends;
                 if connection.opened.is_none() {
                     self.tell(Event::Connected { id });
                 }
@@ -316,8 +321,7 @@ impl<R: Reactor> Environment<R> {
         // A connection that could not be added is asked by itself: it is never in the answer, nor missed there, for it
         // is not trusted to it.
         connection.is_watched_over = self.sentinel.add(transport.socket(), id).is_ok();
-        let end = |address: std::io::Result<SockAddr>| address.ok().and_then(|address| address.as_socket());
-        connection.ends = (end(transport.local_address()), end(transport.peer_address()));
+        connection.ends = transport.ends();
         connection.exchange.sent_before = transport.sent();
         let is_secure = connection.is_secure();
         connection.link = Link::Open(Open { transport, watch, interest: Interest::default() });

@@ -4,26 +4,17 @@ use std::time::Instant;
 
 use super::Environment;
 use super::connection::{Connection, Link, State};
-use crate::engine::pool::{CloseReason, ConnectionId};
+use crate::engine::pool::ConnectionId;
 use crate::engine::reactor::Reactor;
 use crate::engine::tls::Tls;
 
 impl<R: Reactor> Environment<R> {
     /// Lets a secured connection out of the pool: from now on it is somebody else's, and still driven here.
     pub fn part(&mut self, id: ConnectionId) -> bool {
-        let Some((agent, origin)) = self.place(id) else { return false };
-        let Some(connection) = self.connection(id).filter(|connection| connection.open().is_some()) else {
+        let is_open = self.connection(id).is_some_and(|connection| connection.open().is_some());
+        if !is_open || !self.leave_pool(id) {
             return false;
-        };
-        let state = connection.state;
-        let pool = &mut self.agent(agent).pool;
-        match state {
-            State::Leased => pool.closing_while_leased(origin),
-            State::Idle { .. } => pool.closing_while_idle(origin, id),
-            State::Connecting | State::Closing(_) => return false,
         }
-        pool.closed(origin);
-        self.tally_close(id, CloseReason::Detached);
         let Some(connection) = self.connection(id) else { return false };
         connection.state = State::Leased;
         connection.is_away = true;

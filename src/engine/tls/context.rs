@@ -4,12 +4,11 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use openssl::error::ErrorStack;
-use openssl::pkcs12::Pkcs12;
+use openssl::pkcs12::{ParsedPkcs12_2, Pkcs12};
 use openssl::pkey::PKey;
 use openssl::ssl::{
     SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSessionCacheMode, SslVerifyMode, SslVersion,
 };
-use openssl::stack::Stack;
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509, X509Crl};
@@ -133,13 +132,15 @@ impl ContextOptions {
         if let Some(seconds) = self.session_timeout {
             ffi::set_session_timeout(&mut context, seconds);
         }
-        self.present(&mut context)?;
-        context.set_cert_store(self.trust()?.build());
+        // Each is opened once: it takes as long as its maker thought a passphrase should.
+        let archives = self.archives.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        self.present(&mut context, &archives)?;
+        context.set_cert_store(self.trust(&archives)?.build());
         Ok(context.build())
     }
 
     /// What the client shows of itself.
-    fn present(&self, context: &mut SslContextBuilder) -> Result<(), ErrorStack> {
+    fn present(&self, context: &mut SslContextBuilder, archives: &[ParsedPkcs12_2]) -> Result<(), ErrorStack> {
         for pem in &self.certificates {
             let mut chain = X509::stack_from_pem(pem)?.into_iter();
             if let Some(leaf) = chain.next() {
@@ -153,15 +154,14 @@ impl ContextOptions {
             let key = PKey::private_key_from_pkcs8(key)?;
             context.set_private_key(&key)?;
         }
-        for archive in &self.archives {
-            let opened = open(archive)?;
-            if let Some(leaf) = &opened.cert {
+        for archive in archives {
+            if let Some(leaf) = &archive.cert {
                 context.set_certificate(leaf)?;
             }
-            for issuer in opened.ca.iter().flatten() {
+            for issuer in archive.ca.iter().flatten() {
                 context.add_extra_chain_cert(issuer.to_owned())?;
             }
-            if let Some(key) = &opened.pkey {
+            if let Some(key) = &archive.pkey {
                 context.set_private_key(key)?;
             }
         }
@@ -169,17 +169,15 @@ impl ContextOptions {
     }
 
     /// Whom the client trusts.
-    fn trust(&self) -> Result<X509StoreBuilder, ErrorStack> {
+    fn trust(&self, archives: &[ParsedPkcs12_2]) -> Result<X509StoreBuilder, ErrorStack> {
         let mut store = X509StoreBuilder::new()?;
         for pem in &self.roots {
             for root in readable(pem) {
                 store.add_cert(root)?;
             }
         }
-        for archive in &self.archives {
-            for issuer in open(archive)?.ca.unwrap_or(Stack::new()?) {
-                store.add_cert(issuer)?;
-            }
+        for issuer in archives.iter().flat_map(|archive| archive.ca.iter().flatten()) {
+            store.add_cert(issuer.to_owned())?;
         }
         if self.partial_chain {
             store.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
@@ -201,7 +199,7 @@ fn readable(pem: &[u8]) -> Vec<X509> {
     })
 }
 
-fn open((der, passphrase): &(Vec<u8>, String)) -> Result<openssl::pkcs12::ParsedPkcs12_2, ErrorStack> {
+fn open((der, passphrase): &(Vec<u8>, String)) -> Result<ParsedPkcs12_2, ErrorStack> {
     // A passphrase with a NUL byte opens nothing, and the crate would panic over it.
     let passphrase = if passphrase.contains('\0') { "" } else { passphrase };
     Pkcs12::from_der(der)?.parse2(passphrase)

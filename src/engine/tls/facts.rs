@@ -29,14 +29,19 @@ pub struct Facts {
     pub status: Option<Vec<u8>>,
 }
 
+/// What OpenSSL says of the server's certificate.
+pub(super) fn verdict(ssl: &SslRef) -> X509VerifyResult {
+    if ssl.peer_certificate().is_none() && !ssl.session_reused() {
+        // No certificate at all is nothing to trust.
+        X509VerifyResult::APPLICATION_VERIFICATION
+    } else {
+        ssl.verify_result()
+    }
+}
+
 impl Facts {
     pub(super) fn of(ssl: &SslRef) -> Self {
-        let verdict = if ssl.peer_certificate().is_none() && !ssl.session_reused() {
-            // No certificate at all is nothing to trust.
-            X509VerifyResult::APPLICATION_VERIFICATION
-        } else {
-            ssl.verify_result()
-        };
+        let verdict = verdict(ssl);
         Self {
             protocol: ssl.version_str().to_owned(),
             cipher: ssl.current_cipher().map(|cipher| {

@@ -63,12 +63,17 @@ impl From<ErrorStack> for Failure {
     }
 }
 
+impl From<&io::Error> for Failure {
+    fn from(error: &io::Error) -> Self {
+        error.raw_os_error().map_or(Self::Ended, Self::System)
+    }
+}
+
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        let system = |error: &io::Error| error.raw_os_error().map_or(Self::Ended, Self::System);
         match (error.code(), error.ssl_error(), error.io_error()) {
             (ErrorCode::SSL, Some(errors), _) => Self::Protocol(ProtocolFailure::of(errors)),
-            (_, _, Some(error)) => system(error),
+            (_, _, Some(error)) => Self::from(error),
             (_, _, None) => Self::Ended,
         }
     }

@@ -17,13 +17,11 @@ pub(super) enum Note {
 
 fn index() -> Result<Index<Ssl, Sender<Note>>, ErrorStack> {
     static INDEX: OnceLock<Index<Ssl, Sender<Note>>> = OnceLock::new();
-    match INDEX.get() {
-        Some(index) => Ok(*index),
-        None => Ok(*INDEX.get_or_init({
-            let index = Ssl::new_ex_index()?;
-            move || index
-        })),
+    if let Some(index) = INDEX.get() {
+        return Ok(*index);
     }
+    let index = Ssl::new_ex_index()?;
+    Ok(*INDEX.get_or_init(|| index))
 }
 
 /// Has every connection of `context` take notes.

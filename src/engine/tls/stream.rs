@@ -9,7 +9,7 @@ use openssl::error::ErrorStack;
 use openssl::ssl::{ErrorCode, Ssl, SslRef, SslStream, StatusType};
 
 use super::notes::{self, Note};
-use super::{Context, Facts, Failure, ffi};
+use super::{Context, Facts, Failure, facts, ffi};
 use crate::engine::transport::{Liveness, Received, Transport};
 
 /// Everything that securing one connection needs.
@@ -99,10 +99,10 @@ impl Tls {
     pub fn shake(&mut self) -> Result<Step, Failure> {
         match self.stream.do_handshake() {
             // The handshake goes on whatever the certificate says.
-            Ok(()) if self.must_be_trusted && self.facts().verdict != 0 => {
-                Err(Failure::Untrusted(self.facts().verdict))
-            }
-            Ok(()) => Ok(Step::Done),
+            Ok(()) => match facts::verdict(self.ssl()).as_raw() {
+                verdict if self.must_be_trusted && verdict != 0 => Err(Failure::Untrusted(verdict)),
+                _ => Ok(Step::Done),
+            },
             Err(error) => match error.code() {
                 ErrorCode::WANT_READ => Ok(Step::WantsRead),
                 ErrorCode::WANT_WRITE => Ok(Step::WantsWrite),
@@ -117,7 +117,7 @@ impl Tls {
         self.stream.get_ref()
     }
 
-    /// The transport below, without TLS.
+    /// OpenSSL's side of it.
     pub(super) fn ssl(&self) -> &SslRef {
         self.stream.ssl()
     }
@@ -210,14 +210,14 @@ impl Tls {
         let mut filled = 0;
         // Each record by itself would be a small read.
         while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
-            match self.last.take().unwrap_or_else(|| self.receive_record(room)) {
-                Received::Bytes(count) => filled += count,
-                Received::Nothing if filled > 0 => break,
-                ending @ (Received::Nothing | Received::End | Received::Failed(_)) if filled == 0 => return ending,
-                ending @ (Received::Nothing | Received::End | Received::Failed(_)) => {
-                    self.last = Some(ending);
-                    break;
-                }
+            let received = self.last.take().unwrap_or_else(|| self.receive_record(room));
+            if let Received::Bytes(count) = received {
+                filled += count;
+            } else if filled == 0 {
+                return received;
+            } else {
+                self.last = (!matches!(received, Received::Nothing)).then_some(received);
+                break;
             }
         }
         Received::Bytes(filled)

@@ -6,12 +6,13 @@ mod sentinel;
 mod socket;
 
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use plain::Plain;
 pub use sentinel::Sentinel;
 pub use socket::Knobs;
-use socket2::{SockAddr, Socket};
+use socket2::Socket;
 
 use super::tls::{Stall, Tls};
 
@@ -40,6 +41,9 @@ pub enum Received {
     /// It is dead.
     Failed(io::Error),
 }
+
+/// This end's address and the other's; none of a Unix-domain socket.
+pub type Ends = (Option<SocketAddr>, Option<SocketAddr>);
 
 /// An open connection, with as many layers of TLS as it has.
 #[derive(Debug)]
@@ -220,20 +224,10 @@ impl Transport {
         self.plain().set_knobs(knobs)
     }
 
-    /// This end's address.
-    ///
-    /// # Errors
-    /// The kernel's, when the connection is gone.
-    pub fn local_address(&self) -> io::Result<SockAddr> {
-        self.plain().local_address()
-    }
-
-    /// The other end's address.
-    ///
-    /// # Errors
-    /// The kernel's, when the connection is gone.
-    pub fn peer_address(&self) -> io::Result<SockAddr> {
-        self.plain().peer_address()
+    /// Both of its ends, as far as the kernel still knows them.
+    #[must_use]
+    pub fn ends(&self) -> Ends {
+        self.plain().ends()
     }
 }
 

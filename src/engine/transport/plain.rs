@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use socket2::{SockAddr, Socket};
 
-use super::{Knobs, Liveness, Received, delivery, socket};
+use super::{Ends, Knobs, Liveness, Received, delivery, socket};
 
 /// A plain TCP or Unix-domain connection.
 #[derive(Debug)]
@@ -160,19 +160,8 @@ impl Plain {
         if self.is_tcp { socket::set_knobs(&self.socket, knobs) } else { Ok(()) }
     }
 
-    /// This end's address.
-    ///
-    /// # Errors
-    /// The kernel's, when the connection is gone.
-    pub(super) fn local_address(&self) -> io::Result<SockAddr> {
-        self.socket.local_addr()
-    }
-
-    /// The other end's address.
-    ///
-    /// # Errors
-    /// The kernel's, when the connection is gone.
-    pub(super) fn peer_address(&self) -> io::Result<SockAddr> {
-        self.socket.peer_addr()
+    pub(super) fn ends(&self) -> Ends {
+        let end = |address: io::Result<SockAddr>| address.ok().and_then(|address| address.as_socket());
+        (end(self.socket.local_addr()), end(self.socket.peer_addr()))
     }
 }
