@@ -5,8 +5,7 @@ import http from 'node:http'
 import https from 'node:https'
 import net from 'node:net'
 import { inspect, promisify } from 'node:util'
-import { writeFileSync } from 'node:fs'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -14,7 +13,7 @@ import { HttpAgent, HttpsAgent } from '../index.mjs'
 import { microsocks, ownProxy, tinyproxy } from './support/proxies.mjs'
 import { httpServer, rawServer, refusedPort } from './support/servers.mjs'
 import { Authority } from './support/tls/authority.mjs'
-import { secureServer } from './support/tls/servers.mjs'
+import { breakingOff, secureServer } from './support/tls/servers.mjs'
 import { collect } from './support/wait.mjs'
 
 const root = new Authority('holdfast test root')
@@ -190,6 +189,16 @@ test('proxy_that_is_not_there_is_an_error_of_connecting', limits, async () => {
     const { error } = await sent({ proxy: `http://127.0.0.1:${port}` }, { isSecure })
     assert.deepEqual([error.code, error.port], ['ECONNREFUSED', port])
   }
+})
+
+test('proxy_that_ends_its_handshake_is_an_end_of_the_connection', limits, async () => {
+  const proxy = await breakingOff((socket) => socket.end())
+  for (const isSecure of [false, true]) {
+    const { error } = await sent({ proxy: `https://127.0.0.1:${proxy.port}` }, { isSecure })
+    assert.equal(error.code, 'ECONNRESET')
+    assert.match(error.message, /before secure TLS connection was established/)
+  }
+  await proxy.stop()
 })
 
 test('proxy_that_says_nothing_ends_at_the_connect_timeout', limits, async () => {

@@ -11,6 +11,7 @@ const { report } = require('./diagnostics.js')
 const { countingAgent } = require('./agentkeepalive.js')
 const { checkout, release } = require('../native.js')
 const { addTo, removeFrom } = require('./maps.js')
+const { contextFor } = require('./tls/context.js')
 const { numberOf } = require('./tls/fingerprint.js')
 const { merge, Origins } = require('./origins.js')
 const { parseRetry } = require('./retry.js')
@@ -114,7 +115,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     if (this.#closing) return req.onSocket(null, agentClosed())
     const servername = this._serverName(req, options)
     const origin = this.#origins.of(options, servername, this.#makerOf(options))
-    if (this.#proxy && !this.#isForeign(options)) this.#rewrite(req, options)
+    if (this.#proxy && protocol === 'http:' && !this.#isForeign(options)) this.#rewrite(req, this.#merged(options))
     const retry = options.retry === undefined ? this.#retry : parseRetry(options.retry, this.#retry)
     this.#syncLimits()
     this.sockets[origin.name] ??= []
@@ -345,27 +346,30 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
   }
 
   _closed (place) {
-    const { socket, options } = place
+    const { socket } = place
     this.totalSocketCount--
     this.closeSocketCount++
     if (place.isForeign) place.reason ??= socket.errored ? 'error' : 'destroyed'
-    report(place, 'close')
-    this.removeSocket(socket, options)
-    removeFrom(this.sockets, place.origin.name, socket)
-    removeFrom(this.freeSockets, place.origin.name, socket)
+    this.#takeOut(place)
     if (place.isForeign) this.#native.discard(place.number, Boolean(socket.errored))
     this._leave(place)
   }
 
-  /** The socket is somebody else's from now on. */
-  _removed (place) {
-    const { socket, options } = place
-    this.totalSocketCount--
-    place.reason ??= 'detached'
+  /** Tells of a socket's end, and takes it out of the maps; by its origin too, whose name may have more in it. */
+  #takeOut (place) {
+    const { socket, options, origin } = place
     report(place, 'close')
     this.removeSocket(socket, options)
-    removeFrom(this.sockets, place.origin.name, socket)
-    removeFrom(this.freeSockets, place.origin.name, socket)
+    removeFrom(this.sockets, origin.name, socket)
+    removeFrom(this.freeSockets, origin.name, socket)
+  }
+
+  /** The socket is somebody else's from now on. */
+  _removed (place) {
+    const { socket } = place
+    this.totalSocketCount--
+    place.reason ??= 'detached'
+    this.#takeOut(place)
     for (const event of Object.keys(LISTENERS)) socket.removeListener(event, LISTENERS[event])
     if (socket.destroyed) this.closeSocketCount++ // an idle one that its error ends
     if (place.isForeign ? !socket.destroyed && this.#native.detach(place.number) : socket._handOver()) {
@@ -452,14 +456,13 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
   // Proxies.
 
   #rewrite (req, options) {
-    const merged = this.#merged(options)
-    if (protocol === 'http:' && this.#proxy.serves(merged)) this.#proxy.rewrite(req, merged)
+    if (this.#proxy.serves(options)) this.#proxy.rewrite(req, options)
   }
 
   /** The way to a server, if it leads through a proxy. */
   _routeOf (options) {
     if (!this.#proxy?.serves(options)) return undefined
-    return this.#proxy.route(options, protocol === 'https:', () => require('./tls/context.js').contextFor({}))
+    return this.#proxy.route(options, protocol === 'https:', () => contextFor({}))
   }
 
   get _proxyName () { return this.#proxy?.href }

@@ -75,7 +75,7 @@ class Proxy {
     return !this.#bypass.some((entry) => isMeant(entry, name, port))
   }
 
-  /** What the engine needs for a connection through it; `undefined` if its own address is all. `contextOf()` is for TLS. */
+  /** What the engine needs for a connection through it: perhaps no more than its address. `contextOf()` is for TLS. */
   route ({ host, port }, isSecure, contextOf) {
     const { place, protocol } = this
     const usesTls = protocol === 'https:'

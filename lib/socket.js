@@ -6,7 +6,7 @@ const net = require('node:net')
 const process = require('node:process')
 const { connectError, familyOf, invalidHandleType, systemError } = require('./errors.js')
 const { handOver } = require('./handover.js')
-const { tlsError } = require('./tls/errors.js')
+const { insecureError } = require('./tls/errors.js')
 const { resolveTarget } = require('./connect.js')
 const constants = require('./constants.js')
 const { writeBytes, writeString } = require('../native.js')
@@ -126,7 +126,7 @@ const engineSocket = (Base) => class extends Base {
 
   /** The error of a connection that could not be opened. */
   _troubleError (trouble) {
-    if (trouble.insecure) return tlsError(trouble.insecure)
+    if (trouble.insecure) return insecureError(trouble.insecure, this._place.options)
     const { host = 'localhost', path, port } = this._place.options
     return connectError(trouble, { host, path, port: path ? undefined : Number(port), proxy: this._place.agent._proxyName })
   }

@@ -125,7 +125,7 @@ const contextFor = (options) => {
   const roots = options.ca ? undefined : defaultRoots()
   const known = contexts.get(name)
   contexts.delete(name)
-  if (known?.roots === roots && known) {
+  if (known && known.roots === roots) {
     contexts.set(name, known)
     return known.context
   }

@@ -53,6 +53,9 @@ const tlsError = ({ code, library, reason, text, untrusted: verdict, errno }, sy
 const handshakeCut = ({ path, host, port, localAddress }) => withFacts(coded('ECONNRESET',
   'Client network socket disconnected before secure TLS connection was established'), { path, host, port, localAddress })
 
+/** Why a connection, or the way to a proxy, could not be made secure. */
+const insecureError = (failure, options, syscall) => failure.ended ? handshakeCut(options) : tlsError(failure, syscall)
+
 const tooSmallKey = (bits) => nodeError(Error, 'ERR_TLS_DH_PARAM_SIZE', `DH parameter size ${bits} is less than 2048`)
 
 const invalidState = () => nodeError(Error, 'ERR_TLS_INVALID_STATE', 'TLS socket connection must be securely established')
@@ -60,4 +63,4 @@ const invalidState = () => nodeError(Error, 'ERR_TLS_INVALID_STATE', 'TLS socket
 const notImplemented = (what) => nodeError(Error, 'ERR_METHOD_NOT_IMPLEMENTED',
   `The ${what} method is not implemented: TLS is set up by the agent's options before a socket connects`)
 
-module.exports = { handshakeCut, invalidState, notImplemented, tlsError, tooSmallKey, untrusted }
+module.exports = { insecureError, invalidState, notImplemented, tlsError, tooSmallKey, untrusted }

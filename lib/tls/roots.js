@@ -6,21 +6,16 @@ const process = require('node:process')
 const tls = require('node:tls')
 
 // Read once, as Node does.
-let extra
-const extraCertificates = () => {
-  if (extra === undefined) {
-    const file = process.env.NODE_EXTRA_CA_CERTS
-    try {
-      extra = file ? [readFileSync(file, 'utf8')] : []
-    } catch {
-      extra = [] // Node has warned of it when the process began.
-    }
-  }
-  return extra
-}
-
 let bundled
-const withoutApi = () => (bundled ??= [...tls.rootCertificates, ...extraCertificates()])
+const withoutApi = () => {
+  if (bundled) return bundled
+  bundled = [...tls.rootCertificates]
+  try {
+    const { NODE_EXTRA_CA_CERTS: file } = process.env
+    if (file) bundled.push(readFileSync(file, 'utf8'))
+  } catch {} // Node has warned of it when the process began.
+  return bundled
+}
 
 let known
 let pem

@@ -9,7 +9,7 @@ const { systemError } = require('../errors.js')
 const { engineSocket } = require('../socket.js')
 const { chain, legacy } = require('./certificates.js')
 const { contextFor } = require('./context.js')
-const { handshakeCut, invalidState, notImplemented, tlsError, tooSmallKey, untrusted } = require('./errors.js')
+const { insecureError, invalidState, notImplemented, tlsError, tooSmallKey, untrusted } = require('./errors.js')
 const { checkUint32, checkString, checkView } = require('./arguments.js')
 
 const { errno: { EPROTO } } = require('node:os').constants
@@ -183,9 +183,8 @@ class TlsSocket extends engineSocket(Secured) {
     const { insecure } = trouble
     if (!insecure) return super._troubleError(trouble)
     this.#tellKeys(insecure.keylog)
-    if (insecure.ended) return handshakeCut(this.#options)
     // A request that waits to be written hears of it as of a write that failed.
-    return tlsError(insecure, this.writableLength > 0 ? 'write' : undefined)
+    return insecureError(insecure, this.#options, this.writableLength > 0 ? 'write' : undefined)
   }
 
   _systemError (syscall, errno) {
