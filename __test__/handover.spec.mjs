@@ -7,21 +7,15 @@ import tls from 'node:tls'
 import { after, before, describe } from 'node:test'
 import { Agent as BaseAgent } from 'agent-base'
 import { HttpsProxyAgent } from 'https-proxy-agent'
-import WebSocket, { WebSocketServer } from 'ws'
-import { certificate } from './support/certs.mjs'
+import WebSocket from 'ws'
+import { openTunnels } from './support/proxies.mjs'
 import { httpServer, rawServer } from './support/servers.mjs'
+import { selfSigned } from './support/tls/authority.mjs'
 import { collect, deferred, once, until } from './support/wait.mjs'
+import { hangUp, talk, webSockets } from './support/web-sockets.mjs'
 import { exchange, to, within } from './support/within.mjs'
 
 const MIB = 1 << 20
-
-const webSockets = (server) => {
-  const sockets = new WebSocketServer({ server, maxPayload: 8 * MIB })
-  sockets.on('connection', (socket) => {
-    socket.on('message', (data, binary) => socket.send(data, { binary }))
-  })
-  return server
-}
 
 /** An HTTP server that echoes WebSocket messages. */
 const echoing = async () => webSockets(await httpServer((req, res) => res.end('plain')))
@@ -30,19 +24,7 @@ const echoing = async () => webSockets(await httpServer((req, res) => res.end('p
 const proxy = async () => {
   const server = await httpServer((req, res) => res.writeHead(400).end())
   server.tunnels = []
-  server.on('connect', (req, client, head) => {
-    server.tunnels.push(req.url)
-    const [host, port] = req.url.split(':')
-    const target = net.connect(Number(port), host === 'localhost' ? '127.0.0.1' : host, () => {
-      client.write('HTTP/1.1 200 Connection established\r\n\r\n')
-      target.write(head)
-      client.pipe(target).pipe(client)
-    })
-    const stop = () => { client.destroy(); target.destroy() }
-    client.on('error', stop).on('close', stop)
-    target.on('error', stop).on('close', stop)
-  })
-  return server
+  return openTunnels(server, ({ url }) => server.tunnels.push(url))
 }
 
 /** Sends CONNECT through `agent` to the proxy and resolves with the socket. */
@@ -67,19 +49,6 @@ class TunnelAgent extends BaseAgent {
     const socket = await tunnel(this.inner, this.proxyServer, `${options.host}:${options.port}`)
     return options.secureEndpoint ? tls.connect({ ...this.tlsOptions, servername: 'localhost', socket }) : socket
   }
-}
-
-const talk = async (client, message) => {
-  client.send(message)
-  const [data, binary] = await once(client, 'message')
-  return binary ? data : data.toString()
-}
-
-const hangUp = async (client) => {
-  const closed = once(client, 'close')
-  client.close(1000, 'done')
-  const [code, reason] = await closed
-  assert.deepEqual([code, reason.toString()], [1000, 'done'])
 }
 
 within('web_socket_echoes_small_and_1_mib_messages', echoing, async ({ server, agent }) => {
@@ -186,7 +155,7 @@ within('agent_base_agent_may_return_the_agent_as_its_inner_one', echoing, async 
 describe('over TLS', () => {
   let identity, secure
   before(async () => {
-    identity = certificate()
+    identity = selfSigned()
     secure = https.createServer(identity, (req, res) => req.pipe(res))
     webSockets(secure)
     await once(secure.listen(0, '127.0.0.1'), 'listening')

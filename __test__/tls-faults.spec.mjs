@@ -2,34 +2,21 @@
 import assert from 'node:assert/strict'
 import https from 'node:https'
 import tls from 'node:tls'
-import { SecureAgentUnderTest, isHoldfast } from './support/agents.mjs'
-import { test } from 'node:test'
 import { block } from './support/elsewhere.mjs'
 import { assertStats, outcome, settled } from './support/outcome.mjs'
 import { ok } from './support/servers.mjs'
 import { Authority } from './support/tls/authority.mjs'
 import { secureRawServer, secureServer } from './support/tls/servers.mjs'
+import { root, withinSecured } from './support/tls/within.mjs'
 import { collect, once, until } from './support/wait.mjs'
 import { exchange, to } from './support/within.mjs'
 
 const MIB = 1 << 20
-const root = new Authority('holdfast test root')
 const identity = root.issue()
 const ca = root.cert
 const secure = { protocol: 'https:' }
 
-const within = (claim, starting, body, agentOptions) => {
-  test(`tls_${claim}`, { timeout: 30_000, skip: !isHoldfast && 'of holdfast alone' }, async () => {
-    const server = await starting()
-    const agent = new SecureAgentUnderTest({ ca, servername: 'localhost', ...agentOptions })
-    try {
-      await body({ server, agent })
-    } finally {
-      agent.destroy()
-      await server.stop()
-    }
-  })
-}
+const within = (claim, ...rest) => withinSecured(`tls_${claim}`, ...rest)
 
 /** Answers every request on every connection; `sockets` has the secured ones. */
 const answering = (options) => async () => {

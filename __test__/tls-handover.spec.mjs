@@ -2,52 +2,23 @@
 import assert from 'node:assert/strict'
 import https from 'node:https'
 import tls from 'node:tls'
-import { test } from 'node:test'
 import { Agent as BaseAgent } from 'agent-base'
 import { HttpsProxyAgent } from 'https-proxy-agent'
-import WebSocket, { WebSocketServer } from 'ws'
-import { HttpsAgent } from '../index.mjs'
+import WebSocket from 'ws'
 import { ownProxy } from './support/proxies.mjs'
-import { Authority } from './support/tls/authority.mjs'
 import { secureServer } from './support/tls/servers.mjs'
+import { root, withinSecured } from './support/tls/within.mjs'
 import { collect, deferred, once } from './support/wait.mjs'
+import { hangUp, talk, webSockets } from './support/web-sockets.mjs'
 import { exchange, to } from './support/within.mjs'
 
 const MIB = 1 << 20
-const root = new Authority('holdfast test root')
 const identity = root.issue()
 const ca = root.cert
 
-const within = (claim, starting, body, agentOptions) => {
-  test(`tls_handover_${claim}`, { timeout: 20_000 }, async () => {
-    const server = await starting()
-    const agent = new HttpsAgent({ ca, servername: 'localhost', ...agentOptions })
-    try {
-      await body({ server, agent })
-    } finally {
-      agent.destroy()
-      await server.stop()
-    }
-  })
-}
+const within = (claim, ...rest) => withinSecured(`tls_handover_${claim}`, ...rest)
 
-const echoing = async () => {
-  const server = await secureServer(identity, (req, res) => req.pipe(res))
-  const sockets = new WebSocketServer({ server, maxPayload: 8 * MIB })
-  sockets.on('connection', (socket) => socket.on('message', (data, binary) => socket.send(data, { binary })))
-  return server
-}
-
-const talk = async (client, text) => {
-  client.send(text)
-  return (await once(client, 'message'))[0].toString()
-}
-
-const hangUp = async (client) => {
-  const closed = once(client, 'close')
-  client.close()
-  assert.equal((await closed)[0], 1005)
-}
+const echoing = async () => webSockets(await secureServer(identity, (req, res) => req.pipe(res)))
 
 within('wss_echoes_and_frees_its_place_in_the_pool', echoing, async ({ server, agent }) => {
   const client = new WebSocket(`wss://127.0.0.1:${server.port}`, { agent, perMessageDeflate: false })

@@ -3,29 +3,18 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import https from 'node:https'
 import { test } from 'node:test'
-import { SecureAgentUnderTest, SecureNodeAgent, isHoldfast } from './support/agents.mjs'
+import { SecureAgentUnderTest, SecureNodeAgent } from './support/agents.mjs'
 import { failure, exchange, to } from './support/within.mjs'
-import { Authority } from './support/tls/authority.mjs'
 import { secureServer } from './support/tls/servers.mjs'
+import { root, withinSecured } from './support/tls/within.mjs'
 import { once } from './support/wait.mjs'
 
-const root = new Authority('holdfast test root')
 const identity = root.issue({ names: ['DNS:localhost', 'DNS:other.test', 'IP:127.0.0.1'] })
 const ca = root.cert
 const secure = { protocol: 'https:' }
 
-const within = (claim, body, { agentOptions, serverOptions } = {}) => {
-  test(`sessions_${claim}`, { timeout: 20_000, skip: !isHoldfast && 'of holdfast alone' }, async () => {
-    const server = await secureServer({ ...identity, ...serverOptions })
-    const agent = new SecureAgentUnderTest({ ca, servername: 'localhost', ...agentOptions })
-    try {
-      await body({ server, agent })
-    } finally {
-      agent.destroy()
-      await server.stop()
-    }
-  })
-}
+const within = (claim, body, { agentOptions, serverOptions } = {}) =>
+  withinSecured(`sessions_${claim}`, () => secureServer({ ...identity, ...serverOptions }), body, agentOptions)
 
 /** One exchange on a connection of its own; whether its session was an earlier one. */
 const resumed = async (server, agent, options) => {

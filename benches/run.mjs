@@ -1,7 +1,7 @@
 // npm run bench: holdfast and agentkeepalive against Node's own agent, in pairs, over nginx on loopback.
 import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { selfSigned } from '../__test__/support/tls/authority.mjs'
+import { asText, selfSigned } from '../__test__/support/tls/authority.mjs'
 import { readArguments } from '../scripts/support/arguments.mjs'
 import { CASES, clientsOf, MIB } from './cases.mjs'
 import { startNginx } from './nginx.mjs'
@@ -75,7 +75,7 @@ async function measureMemory (client, benchCase) {
   const connections = Math.min(benchCase.connections, limit - 500)
   if (connections < benchCase.connections) console.error(`${connections} connections only: ${limit} open files`)
   const { ca, port: warmUpPort } = serverOf(benchCase)
-  const holder = start('./holder.mjs', [JSON.stringify({ connections, ...ca && identityAsText() })])
+  const holder = start('./holder.mjs', [JSON.stringify({ connections, ...ca && asText(identity) })])
   try {
     const [{ port }] = await once(holder, 'message')
     const plan = { client, kind: 'memory', connections, port, warmUpPort, ca }
@@ -92,10 +92,6 @@ async function measureMemory (client, benchCase) {
 
 function serverOf (benchCase) {
   return isSecure(benchCase) ? { port: secureNginx.port, ca: identity.cert.toString() } : { port: nginx.port }
-}
-
-function identityAsText () {
-  return { key: identity.key.toString(), cert: identity.cert.toString() }
 }
 
 /** Node raises its own soft limit to the hard one, so the hard one counts. */

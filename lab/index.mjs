@@ -3,7 +3,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { fileURLToPath } from 'node:url'
-import { selfSigned } from '../__test__/support/tls/authority.mjs'
+import { asText, selfSigned } from '../__test__/support/tls/authority.mjs'
 import { readArguments } from '../scripts/support/arguments.mjs'
 import { CLIENTS } from './clients.mjs'
 import { inNamespace, whyNoNetwork } from './network.mjs'
@@ -68,10 +68,6 @@ function report (name, client, outcome) {
   const resumed = handshakes?.all ? `resumed ${handshakes.resumed} of ${handshakes.all} handshakes` : ''
   const notes = [why, resumed, wrong.length ? `MISSED: ${wrong.join('; ')}` : ''].filter(Boolean).join('   ')
   say(row(name, client, ...cells) + (notes && `   ${notes}`))
-}
-
-function asText ({ key, cert }) {
-  return { key: key.toString(), cert: cert.toString() }
 }
 
 function settingsOf () {

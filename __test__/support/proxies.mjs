@@ -32,23 +32,31 @@ const forward = (req, res) => {
   res.end('from the proxy')
 }
 
-/** In this process: `asked` has the targets of its tunnels. With an identity it speaks TLS itself. */
+/** Has `server` open tunnels to anywhere on the loopback; `told(req)` hears of each. */
+export const openTunnels = (server, told) => server.on('connect', (req, client, head) => {
+  told(req)
+  const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(req.url)
+  const target = net.connect(Number(port), host === 'localhost' ? '127.0.0.1' : host, () => {
+    client.write('HTTP/1.1 200 Connection established\r\n\r\n')
+    target.write(head)
+    client.pipe(target).pipe(client)
+  })
+  const stop = () => { client.destroy(); target.destroy() }
+  client.on('error', stop).on('close', stop)
+  target.on('error', stop).on('close', stop)
+})
+
+/**
+ * In this process: `asked` has the targets of its tunnels. With an identity it speaks TLS itself; with an `answer` it gives
+ * that and opens nothing.
+ */
 export const ownProxy = async (identity, { answer } = {}) => {
   const server = await (identity ? secureServer(identity, forward) : httpServer(forward))
   server.asked = []
-  server.on('connect', (req, client, head) => {
-    server.asked.push({ target: req.url, headers: req.headers })
-    client.on('error', () => {})
-    if (answer !== undefined) return client.end(answer)
-    const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(req.url)
-    const target = net.connect(Number(port), host === 'localhost' || host.endsWith('.test') ? '127.0.0.1' : host, () => {
-      client.write('HTTP/1.1 200 Connection established\r\n\r\n')
-      target.write(head)
-      client.pipe(target).pipe(client)
-    })
-    const stop = () => { client.destroy(); target.destroy() }
-    client.on('error', stop).on('close', stop)
-    target.on('error', stop).on('close', stop)
+  const note = ({ url: target, headers }) => server.asked.push({ target, headers })
+  if (answer === undefined) return openTunnels(server, note)
+  return server.on('connect', (req, client) => {
+    note(req)
+    client.on('error', () => {}).end(answer)
   })
-  return server
 }

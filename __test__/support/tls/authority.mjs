@@ -107,15 +107,18 @@ export class Authority {
 }
 
 /** One that signed itself. */
-export const selfSigned = ({ names = ['DNS:localhost', 'IP:127.0.0.1'], days = 2 } = {}) => {
+export const selfSigned = () => {
   const cwd = folder()
   newKey(cwd)
-  openssl(cwd, 'req', '-x509', '-key', 'key.pem', '-out', 'cert.pem', '-days', String(days), '-subj', '/CN=localhost',
-    '-addext', `subjectAltName=${names.join(',')}`)
+  openssl(cwd, 'req', '-x509', '-key', 'key.pem', '-out', 'cert.pem', '-days', '2', '-subj', '/CN=localhost',
+    '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1')
   return { key: readFileSync(join(cwd, 'key.pem')), cert: readFileSync(join(cwd, 'cert.pem')) }
 }
 
-/** The same in a PKCS #12 archive, or the key alone encrypted. */
+/** A key and a certificate as JSON can hold them. */
+export const asText = ({ key, cert }) => ({ key: key.toString(), cert: cert.toString() })
+
+/** The same in a PKCS #12 archive. */
 export const archived = ({ key, cert }, passphrase) => {
   const cwd = folder()
   writeFileSync(join(cwd, 'key.pem'), key)
