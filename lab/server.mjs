@@ -1,5 +1,5 @@
 // A server of fixtures/catalogue.json in a process of its own. It tells its port, then does what it is asked:
-// `{ ask: 'executed' | 'ports' | 'restart' | 'down' }`.
+// `{ ask: 'executed' | 'ports' | 'restart' | 'down' }`. Its arguments: the server's name and, for TLS, `{ key, cert }` as JSON.
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import net from 'node:net'
@@ -9,7 +9,7 @@ import { Player, reset } from './player.mjs'
 const catalogue = JSON.parse(readFileSync(new URL('../fixtures/catalogue.json', import.meta.url), 'utf8'))
 const { connections, then } = catalogue.servers[process.argv[2]]
 
-const identity = JSON.parse(process.argv[3])
+const identity = JSON.parse(process.argv[3] ?? 'null')
 
 process.once('disconnect', () => process.exit())
 
