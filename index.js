@@ -5,6 +5,7 @@ const http = require('node:http')
 const https = require('node:https')
 const { pooledAgent } = require('./lib/agent.js')
 const constants = require('./lib/constants.js')
+const { FetchAgent } = require('./lib/fetch/agent.js')
 const { Socket } = require('./lib/socket.js')
 const { securedAgent } = require('./lib/tls/agent.js')
 
@@ -21,4 +22,5 @@ const callable = (Class) => {
 module.exports = callable(HttpAgent)
 module.exports.HttpAgent = module.exports
 module.exports.HttpsAgent = callable(HttpsAgent)
+module.exports.FetchAgent = FetchAgent
 module.exports.constants = constants

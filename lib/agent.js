@@ -38,11 +38,6 @@ const WAITERS = 2 ** 32
 const KEPT = -1
 const CLOSE = -2
 
-const dropped = new FinalizationRegistry(({ environment, number }) => {
-  environment.agents.delete(number)
-  environment.native.removeAgent(number)
-})
-
 // Listeners that every pooled socket shares; `this` is the socket.
 function onFree () {
   const place = placeOf(this)
@@ -103,8 +98,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
       this.#native.setOptions(this.#number, toNative(this.options, retry, this.#readLimits()))
     })
     this.#origins = new Origins(this, this.#native, this.#number, fields)
-    this.#environment.agents.set(this.#number, new WeakRef(this))
-    dropped.register(this, { environment: this.#environment, number: this.#number })
+    this.#environment.register(this.#number, this)
   }
 
   // What ClientRequest calls.

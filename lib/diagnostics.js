@@ -34,7 +34,7 @@ const report = (place, kind, reason) => {
     const { origin, age, requests, reason } = facts
     debug('%s %s age=%dms requests=%d%s', kind, origin, age ?? 0, requests, reason ? ` reason=${reason}` : '')
   }
-  if (hasSubscribers) channels[kind].publish({ agent, ...facts })
+  if (hasSubscribers) channels[kind].publish({ agent: agent.facade ?? agent, ...facts })
   if (isHeard) agent.emit(kind, facts)
 }
 

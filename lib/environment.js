@@ -36,10 +36,18 @@ const GAVE_UP = 13
 const SWAPPED = 14
 const SECURED = 15
 const SESSION = 16
+const HEAD = 17
+const COMPLETE = 18
+const BROKEN = 19
 const NOTHING = 0
 
 // Undocumented, and there from Node 20 to 26: runs ticks and microtasks, as Node does between two of its callbacks.
 const tickCallback = process._tickCallback ?? (() => {})
+
+const dropped = new FinalizationRegistry(({ environment, number }) => {
+  environment.agents.delete(number)
+  environment.native.removeAgent(number)
+})
 
 class Environment {
   /** By the number of the connection: `{ socket, agent, … }`. */
@@ -53,6 +61,12 @@ class Environment {
     this.native = new NativeEnvironment(new Uint8Array(this.#table.buffer), this, this.#deliver, HANG_UP_IS_END)
     this.number = this.native.number
     this.#lendSlabs()
+  }
+
+  /** `agent` is told of waiters that gave up; the engine forgets it when nobody has `owner` any more. */
+  register (number, agent, owner = agent) {
+    this.agents.set(number, new WeakRef(agent))
+    dropped.register(owner, { environment: this, number })
   }
 
   // Called by the engine, again after each exception: the cursor moves before each delivery, so none comes twice.
@@ -94,6 +108,9 @@ class Environment {
       case CONNECT_FAILED: return place.connectFailed()
       case SECURED: return place.socket._secured()
       case SESSION: return place.socket._sessions()
+      case HEAD: return place.socket._head(a, b !== 0)
+      case COMPLETE: return place.socket._completed(a !== 0, b !== 0)
+      case BROKEN: return place.socket._broken(a)
       case SHUT_DOWN: return place.socket._shutDown()
       case ENDED: return place.idleEnded(a)
       case REPLAYING: return place.replaying(a)

@@ -90,14 +90,21 @@ class Place {
     report(this, 'replay', REASONS[reason])
   }
 
-  /** The exchange has failed for good: its error, whoever makes it, gets the facts. */
-  explain () {
-    const req = this.socket._httpMessage
-    const failure = req && this.native.facts(this.number)?.failure
-    if (!failure) return
+  /** What is known of an exchange that failed for good. */
+  failureFacts () {
+    const failure = this.native.facts(this.number)?.failure
+    if (!failure) return undefined
     const { reused, idle, requests, evidence, attempts, refusal } = failure
     const facts = { reused, requestsOnSocket: requests, evidence, attempts, replayRefused: refusal }
     if (idle !== null && idle !== undefined) facts.idleMs = Math.round(idle)
+    return facts
+  }
+
+  /** The exchange has failed for good: its error, whoever makes it, gets the facts. */
+  explain () {
+    const req = this.socket._httpMessage
+    const facts = req && this.failureFacts()
+    if (!facts) return
     const add = (error) => { Object.assign(error, facts) }
     req.once(errorMonitor, add)
     req.res?.once(errorMonitor, add)

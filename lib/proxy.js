@@ -96,16 +96,26 @@ class Proxy {
     }
   }
 
-  /** Has a request for plain HTTP name its server itself (RFC 9112 section 3.2.2). */
-  rewrite (req, { host = 'localhost', port }) {
-    if (this.isSocks) return
-    const headers = { 'proxy-connection': req.shouldKeepAlive ? 'keep-alive' : 'close' }
+  /** What a request for plain HTTP tells the proxy. */
+  headers (keepsAlive) {
+    const headers = { 'proxy-connection': keepsAlive ? 'keep-alive' : 'close' }
     if (this.#authorization) headers['proxy-authorization'] = this.#authorization
-    const { method, path } = req
-    if (method !== 'CONNECT' && path.startsWith('/')) {
-      const server = isIP(host) === 6 ? `[${host}]` : checked(host)
-      req.path = `http://${server}${Number(port) === 80 ? '' : `:${Number(port)}`}${path}`
-    }
+    return headers
+  }
+
+  /** The path of such a request, with its server in it. */
+  targetOf (method, path, { host = 'localhost', port }) {
+    if (method === 'CONNECT' || !path.startsWith('/')) return path
+    const server = isIP(host) === 6 ? `[${host}]` : checked(host)
+    return `http://${server}${Number(port) === 80 ? '' : `:${Number(port)}`}${path}`
+  }
+
+  /** Has a request for plain HTTP name its server itself (RFC 9112 section 3.2.2). */
+  rewrite (req, options) {
+    if (this.isSocks) return
+    const headers = this.headers(req.shouldKeepAlive)
+    const { path } = req
+    req.path = this.targetOf(req.method, path, options)
     if (!req._header) {
       for (const [name, value] of Object.entries(headers)) req.setHeader(name, value)
       return

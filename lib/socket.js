@@ -56,6 +56,13 @@ const engineSocket = (Base) => class extends Base {
     })
   }
 
+  /** Its connection has been open before there was a socket; `received` are bytes that came already. */
+  _adopt (received) {
+    this.connecting = false
+    this.#state = 'open'
+    if (received.length > 0) this._received(received)
+  }
+
   _connect (target, route) {
     this._place.native.connect(this._place.number, target, undefined, undefined, route?.proxy, route?.context)
   }

@@ -5,7 +5,8 @@ const { pooledAgent } = require('../agent.js')
 const { invalidType } = require('../errors.js')
 const { CONTEXT_OPTIONS, refuseUnsupported } = require('./context.js')
 const { fingerprint, numberOf } = require('./fingerprint.js')
-const { rejectsUnauthorized, TlsSocket } = require('./socket.js')
+const { TlsSocket } = require('./socket.js')
+const { rejectsUnauthorized } = require('./verdict.js')
 
 /** Those that Node puts into a name as they are, or not at all, though they are long or secret. */
 const HIDDEN = ['ca', 'cert', 'crl', 'dhparam', 'key', 'pfx']

@@ -7,9 +7,10 @@ const process = require('node:process')
 const tls = require('node:tls')
 const { systemError } = require('../errors.js')
 const { engineSocket } = require('../socket.js')
-const { chain, legacy } = require('./certificates.js')
 const { contextFor } = require('./context.js')
-const { insecureError, invalidState, notImplemented, tlsError, tooSmallKey, untrusted } = require('./errors.js')
+const { insecureError, invalidState, notImplemented, tlsError } = require('./errors.js')
+const { beginHandshake, protocolsOf } = require('./handshake.js')
+const { isRefused, judge, peerCertificate } = require('./verdict.js')
 const { checkUint32, checkString, checkView } = require('./arguments.js')
 
 const { errno: { EPROTO } } = require('node:os').constants
@@ -18,37 +19,12 @@ const { errno: { EPROTO } } = require('node:os').constants
 class Secured extends net.Socket {}
 Object.setPrototypeOf(Secured.prototype, tls.TLSSocket.prototype)
 
-// What Node's own check says of a name and a certificate depends on nothing else, and to read a certificate takes as long as
-// a whole exchange: the last one that was right is known by its name.
-const nodeCheck = /ERR_TLS_CERT_ALTNAME_INVALID/.test(Function.prototype.toString.call(tls.checkServerIdentity))
-  ? tls.checkServerIdentity
-  : undefined
-const identified = new Map()
-const MOST_IDENTIFIED = 256
-const remember = (name, certificate) => {
-  if (identified.size >= MOST_IDENTIFIED) identified.delete(identified.keys().next().value)
-  identified.set(name, certificate)
-}
-
 let hasWarnedOfAddress = false
 const warnOfAddress = (servername) => {
   if (hasWarnedOfAddress || !net.isIP(servername)) return
   hasWarnedOfAddress = true
   process.emitWarning('Setting the TLS ServerName to an IP address is not permitted by RFC 6066. This will be ignored in a ' +
     'future version.', 'DeprecationWarning', 'DEP0123')
-}
-
-let hasWarnedOfEnvironment = false
-/** As `NODE_TLS_REJECT_UNAUTHORIZED` says, unless the options say. */
-const rejectsUnauthorized = ({ rejectUnauthorized }) => {
-  if (rejectUnauthorized !== undefined) return rejectUnauthorized !== false
-  if (process.env.NODE_TLS_REJECT_UNAUTHORIZED !== '0') return true
-  if (!hasWarnedOfEnvironment) {
-    hasWarnedOfEnvironment = true
-    process.emitWarning('Setting the NODE_TLS_REJECT_UNAUTHORIZED environment variable to \'0\' makes TLS connections and ' +
-      'HTTPS requests insecure by disabling certificate verification.')
-  }
-  return false
 }
 
 class TlsSocket extends engineSocket(Secured) {
@@ -63,11 +39,7 @@ class TlsSocket extends engineSocket(Secured) {
     super(place, options)
     this.#options = options
     this.#context = contextFor(options)
-    if (options.ALPNProtocols) {
-      const out = {}
-      tls.convertALPNProtocols(options.ALPNProtocols, out)
-      this.#protocols = out.ALPNProtocols
-    }
+    this.#protocols = protocolsOf(options)
     if (options.servername) warnOfAddress(options.servername)
     // One by one: after Object.assign V8 would keep all of the socket's properties in a dictionary.
     this.encrypted = true
@@ -81,14 +53,17 @@ class TlsSocket extends engineSocket(Secured) {
 
   _connect (target, route) {
     const known = this._place.agent._sessionOf(this._place)
-    const { servername, session = known, requestOCSP } = this.#options
-    const handshake = {
-      servername: servername || undefined,
-      protocols: this.#protocols,
-      session: typeof session === 'string' ? Buffer.from(session, 'latin1') : session,
-      requestOcsp: Boolean(requestOCSP)
-    }
-    this._place.native.connect(this._place.number, target, handshake, this.#context, route?.proxy, route?.context)
+    const { session = known } = this.#options
+    beginHandshake(this._place, target, route, this.#context, { options: this.#options, protocols: this.#protocols, session })
+  }
+
+  _adopt (received) {
+    this.#hasConnected = true
+    this.#facts = this._place.native.tlsFacts(this._place.number)
+    this.#tell(this.#facts)
+    this.authorized = this.#facts.verdict === 0
+    this.secureConnecting = false
+    super._adopt(received)
   }
 
   // It is usable once it is secured.
@@ -105,21 +80,21 @@ class TlsSocket extends engineSocket(Secured) {
     this._run(() => {
       let error
       try {
-        error = this.#judge(facts)
+        error = judge(this._place, facts, this.#options)
       } catch (thrown) {
         return this.destroy(thrown) // who could not be judged is not let in
       }
       this.authorized = !error
       this.authorizationError = error ? error.code || error.message : null
-      const isRefused = error && (error.code === 'ERR_TLS_DH_PARAM_SIZE' || rejectsUnauthorized(this.#options))
+      const isOver = isRefused(error, this.#options)
       try {
         this.#tell(facts)
-        if (isRefused) this.destroy(error)
+        if (isOver) this.destroy(error)
         else if (!this.destroyed) this.#secureConnected()
         this.emit('secure')
       } finally {
         // A listener may have looked at the certificate, and not liked it; or thrown, which is nobody's verdict.
-        if (isRefused) this.destroy(error)
+        if (isOver) this.destroy(error)
         else if (!this.destroyed) this.#accept(isFirst)
       }
     })
@@ -145,22 +120,6 @@ class TlsSocket extends engineSocket(Secured) {
     this.secureConnecting = false
     this.emit('secureConnect')
     this._sessions()
-  }
-
-  /** What is wrong with the server, if anything. */
-  #judge ({ verdict, verdictText, isReused, keyKind, keyBits }) {
-    const { minDHSize = 1024, servername, host, checkServerIdentity = tls.checkServerIdentity } = this.#options
-    if (keyKind === 'DH' && keyBits < minDHSize) return tooSmallKey(keyBits)
-    if (verdict !== 0) return untrusted(verdict, verdictText)
-    // Whoever it was then is who it is now.
-    if (isReused) return undefined
-    const name = servername || host || 'localhost'
-    if (checkServerIdentity !== nodeCheck) return checkServerIdentity(name, this.getPeerCertificate(true))
-    const [certificate] = this._place.native.peerCertificates(this._place.number)
-    if (certificate && identified.get(name)?.equals(certificate)) return undefined
-    const error = nodeCheck(name, this.getPeerCertificate(true))
-    if (!error) remember(name, certificate)
-    return error
   }
 
   /** Sessions to resume have come. */
@@ -199,15 +158,7 @@ class TlsSocket extends engineSocket(Secured) {
   }
 
   getPeerCertificate (detailed) {
-    return this.#ask((native, number) => {
-      const certificates = native.peerCertificates(number)
-      if (certificates.length === 0) return {}
-      if (!detailed) return legacy(new X509Certificate(certificates[0]))
-      return chain(certificates, (der) => {
-        const issuer = native.trustedIssuer(number, der)
-        return issuer && new X509Certificate(issuer)
-      })
-    })
+    return this.#ask((native, number) => peerCertificate(native, number, detailed))
   }
 
   getPeerX509Certificate () {
@@ -283,4 +234,4 @@ class TlsSocket extends engineSocket(Secured) {
   setSession () { throw notImplemented('setSession()') }
 }
 
-module.exports = { rejectsUnauthorized, TlsSocket }
+module.exports = { TlsSocket }

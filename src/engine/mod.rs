@@ -10,6 +10,7 @@
 pub mod connect;
 pub mod doorbell;
 pub mod environment;
+pub mod http;
 pub mod lifetime;
 pub mod pool;
 pub mod reactor;

@@ -363,6 +363,12 @@ impl NativeEnvironment {
         }))
     }
 
+    /// The engine stops speaking HTTP on a connection; answers what has come of whatever it speaks now.
+    #[napi]
+    pub fn fall_silent(&self, id: u32) -> Result<Buffer> {
+        Ok(self.with(|engine| engine.fall_silent(ConnectionId(id)))?.into())
+    }
+
     /// What a lookup found.
     #[napi]
     pub fn found(&self, id: u32) -> Result<Vec<String>> {

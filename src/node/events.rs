@@ -36,6 +36,9 @@ enum Kind {
     Swapped,
     Secured,
     Session,
+    Head,
+    Complete,
+    Broken,
 }
 
 /// The shared table.
@@ -102,6 +105,13 @@ fn row(event: Event) -> [i32; ROW] {
         Event::Secured { id } => [Kind::Secured as i32, number(id.0), 0, 0],
         Event::Session { id } => [Kind::Session as i32, number(id.0), 0, 0],
         Event::Gone { id } => [Kind::Gone as i32, number(id.0), 0, 0],
+        Event::Head { id, status, is_upgrade } => {
+            [Kind::Head as i32, number(id.0), i32::from(status), i32::from(is_upgrade)]
+        }
+        Event::Complete { id, has_trailers, is_reusable } => {
+            [Kind::Complete as i32, number(id.0), i32::from(has_trailers), i32::from(is_reusable)]
+        }
+        Event::Broken { id, breakage } => [Kind::Broken as i32, number(id.0), breakage as i32, 0],
         #[expect(clippy::cast_possible_truncation, reason = "halves of a number")]
         Event::GaveUp { agent, waiter } => {
             [Kind::GaveUp as i32, number(agent.0), number(waiter.0 as u32), number((waiter.0 >> 32) as u32)]

@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use napi::JsString;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
@@ -12,6 +13,7 @@ use napi_derive::napi;
 use super::bridge::{Engine, bridge};
 use super::environment::waiter_number;
 use crate::engine::environment::{AgentId, Lease, Wrote};
+use crate::engine::http::{Limits, Misfit, RequestHead};
 use crate::engine::pool::{ConnectionId, OriginId, Release};
 
 fn with<T>(environment: u32, work: impl FnOnce(&mut Engine) -> T) -> Result<T> {
@@ -63,4 +65,51 @@ pub fn write_string(environment: u32, id: u32, text: JsString<'_>, is_utf8: bool
 #[napi]
 pub fn write_bytes(environment: u32, id: u32, bytes: Uint8ArraySlice<'_>, more: bool) -> Result<i32> {
     with(environment, |engine| wrote(engine.write(ConnectionId(id), &bytes, more)))
+}
+
+/// Begins an exchange whose HTTP the engine speaks. `text` is `method \n target`, and `\n name \n value` for each header. 0: it
+/// has begun. 1, 2, 3: HTTP cannot have this method, target, header. 4: the connection can have no exchange.
+#[napi]
+pub fn speak(
+    environment: u32,
+    id: u32,
+    text: JsString<'_>,
+    has_body: bool,
+    max_head: u32,
+) -> Result<i32> {
+    let text = text.into_latin1()?;
+    let head = match RequestHead::parse(text.as_slice()) {
+        Ok(head) => head,
+        Err(Misfit::Method) => return Ok(1),
+        Err(Misfit::Path) => return Ok(2),
+        Err(Misfit::Header) => return Ok(3),
+    };
+    let limits = Limits { head: max_head as usize };
+    with(environment, |engine| if engine.speak(ConnectionId(id), head, has_body, limits) { 0 } else { 4 })
+}
+
+/// A piece of a request's body. `false`: wait for `Written`.
+#[napi]
+pub fn push_body(environment: u32, id: u32, bytes: Uint8ArraySlice<'_>) -> Result<bool> {
+    with(environment, |engine| engine.push_body(ConnectionId(id), Bytes::copy_from_slice(&bytes)))
+}
+
+/// A request's body is whole.
+#[napi]
+pub fn finish_body(environment: u32, id: u32) -> Result<()> {
+    with(environment, |engine| engine.finish_body(ConnectionId(id)))
+}
+
+/// The head that was told of: `reason`, and `\n name \n value` for each header.
+#[napi]
+pub fn take_head<'env>(env: &'env Env, environment: u32, id: u32) -> Result<JsString<'env>> {
+    let head = with(environment, |engine| engine.take_head(ConnectionId(id)))?;
+    env.create_string_latin1(&head)
+}
+
+/// The trailers that were told of: `name \n value`, and so on.
+#[napi]
+pub fn take_trailers<'env>(env: &'env Env, environment: u32, id: u32) -> Result<JsString<'env>> {
+    let trailers = with(environment, |engine| engine.take_trailers(ConnectionId(id)))?;
+    env.create_string_latin1(&trailers)
 }

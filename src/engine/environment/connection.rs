@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::death::Failure;
 use super::{AgentId, Trouble};
 use crate::engine::connect::{Attempt, Target};
+use crate::engine::http::Speaker;
 use crate::engine::lifetime::{Life, Limits};
 use crate::engine::pool::{CloseReason, ConnectionId, OriginId};
 use crate::engine::reactor::{Interest, Reactor};
@@ -132,6 +133,8 @@ pub(super) struct Connection<W> {
     pub(super) life: Life,
     pub(super) exchange: Exchange,
     pub(super) output: Output,
+    /// Speaks HTTP on it, unless the embedder does.
+    pub(super) speaker: Option<Box<Speaker>>,
     /// The embedder waits for `Written`.
     pub(super) is_awaited: bool,
     /// The embedder wants bytes.
@@ -183,6 +186,7 @@ impl<W> Connection<W> {
             life: Life::begin(limits, now, 0.0),
             exchange: Exchange::default(),
             output: Output::default(),
+            speaker: None,
             is_awaited: false,
             is_flowing: false,
             is_ended: false,
@@ -229,9 +233,14 @@ impl<W> Connection<W> {
         self.target.as_ref().is_some_and(|target| target.tls.is_some())
     }
 
-    /// Whether TLS has bytes that the kernel does not know of any more.
+    /// Whether TLS or hyper have bytes that the kernel does not know of any more.
     pub(super) fn has_leftovers(&self) -> bool {
-        self.open().is_some_and(|open| !open.transport.is_drained())
+        self.open().is_some_and(|open| !open.transport.is_drained()) || self.has_untold()
+    }
+
+    /// Whether hyper has bytes that are not told yet.
+    pub(super) fn has_untold(&self) -> bool {
+        self.speaker.as_ref().is_some_and(|speaker| speaker.has_backlog())
     }
 
     /// Begins the next exchange.

@@ -109,6 +109,9 @@ impl<R: Reactor> Environment<R> {
         }
         let is_mute = self.connection(id).is_some_and(|connection| connection.is_mute);
         self.update_interest(id);
+        if !matches!(death, Death::Error(_)) || is_mute {
+            self.end_spoken(id);
+        }
         self.tell(match death {
             Death::Error(errno) if !is_mute => Event::ReadFailed { id, errno },
             Death::Error(_) | Death::Fin | Death::Unsolicited | Death::IdleTimeout => Event::End { id },
@@ -134,7 +137,10 @@ impl<R: Reactor> Environment<R> {
         let Some(connection) = self.connection(id) else { return };
         connection.is_mute = true;
         connection.output.clear();
-        if std::mem::take(&mut connection.is_awaited) {
+        let is_awaited = std::mem::take(&mut connection.is_awaited);
+        if self.is_spoken(id) {
+            self.relieved(id);
+        } else if is_awaited {
             self.tell_soon(Event::Written { id });
         }
     }

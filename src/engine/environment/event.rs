@@ -1,6 +1,7 @@
 //! What the embedder hears, and where it wants its bytes.
 
 use super::AgentId;
+use crate::engine::http::Breakage;
 use crate::engine::pool::{CloseReason, ConnectionId, WaiterId};
 
 /// One fact for the embedder, in the order in which they happened.
@@ -95,6 +96,32 @@ pub enum Event {
         /// Whose.
         id: ConnectionId,
     },
+    /// The head of an answer that the engine reads itself; [`take_head`](super::Environment::take_head) has it. What `Data`
+    /// tells after that is its body.
+    Head {
+        /// Whose.
+        id: ConnectionId,
+        /// Its status.
+        status: u16,
+        /// The connection speaks something else from here on: [`fall_silent`](super::Environment::fall_silent).
+        is_upgrade: bool,
+    },
+    /// That answer is whole.
+    Complete {
+        /// Whose.
+        id: ConnectionId,
+        /// [`take_trailers`](super::Environment::take_trailers) has them.
+        has_trailers: bool,
+        /// Whether both messages allow for another exchange.
+        is_reusable: bool,
+    },
+    /// That answer cannot be understood.
+    Broken {
+        /// Whose.
+        id: ConnectionId,
+        /// Why.
+        breakage: Breakage,
+    },
     /// A waiter waited for too long.
     GaveUp {
         /// Whose waiter.
@@ -123,6 +150,9 @@ impl Event {
             | Self::Ended { id, .. }
             | Self::Replaying { id, .. }
             | Self::Swapped { id }
+            | Self::Head { id, .. }
+            | Self::Complete { id, .. }
+            | Self::Broken { id, .. }
             | Self::Gone { id } => Some(id),
             Self::GaveUp { .. } => None,
         }

@@ -11,7 +11,7 @@ use crate::engine::tls::Tls;
 use crate::engine::transport::{Liveness, Received};
 
 /// A fast peer must not starve the loop: so much is read from one connection in one turn at most, in reads of a slab.
-const READS_PER_TURN: usize = 4;
+pub(super) const READS_PER_TURN: usize = 4;
 
 /// Less than the smallest send buffer.
 const MOST_GATHERED: usize = 4096;
@@ -41,7 +41,7 @@ fn says_close(head: &[u8]) -> bool {
     head.windows(CLOSE.len()).any(|words| words.eq_ignore_ascii_case(CLOSE))
 }
 
-fn errno(error: &io::Error) -> i32 {
+pub(super) fn errno(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EIO)
 }
 
@@ -176,15 +176,26 @@ impl<R: Reactor> Environment<R> {
         {
             connection.is_flowing = flowing;
             self.update_interest(id);
-            self.read_on(id);
+            if flowing && self.is_spoken(id) {
+                self.serve_again(id);
+            } else {
+                self.read_on(id);
+            }
         }
     }
 
     /// Has the next turn read what TLS still holds: no poll knows of it.
     pub(super) fn read_on(&mut self, id: ConnectionId) {
         let Some(connection) = self.connection(id) else { return };
-        if connection.is_flowing && connection.has_leftovers() && !connection.is_resumed {
-            connection.is_resumed = true;
+        if connection.is_flowing && connection.has_leftovers() {
+            self.serve_again(id);
+        }
+    }
+
+    /// Serves a connection in the next turn as if it were readable.
+    fn serve_again(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connection(id) else { return };
+        if !std::mem::replace(&mut connection.is_resumed, true) {
             self.leftovers.push(Ready { id, readable: true, writable: false, stopped: false });
             self.reactor.wake();
         }
@@ -214,7 +225,12 @@ impl<R: Reactor> Environment<R> {
             match connection.state {
                 State::Idle { .. } => self.check_idle(id),
                 State::Leased if connection.is_flowing && !connection.is_ended => {
-                    if !self.read(id, slabs, stopped) {
+                    let is_done = if connection.speaker.is_some() {
+                        self.hear(id, slabs)
+                    } else {
+                        self.read(id, slabs, stopped)
+                    };
+                    if !is_done {
                         return false;
                     }
                 }
@@ -250,23 +266,9 @@ impl<R: Reactor> Environment<R> {
             let size = room.len();
             match open.transport.receive(room) {
                 Received::Bytes(count) => {
-                    let exchange = &mut connection.exchange;
-                    // Nothing was sent, so this answers nothing: the server wrote to an idle connection.
-                    if exchange.reused && exchange.bytes_written == 0 && !exchange.answered {
-                        self.died(id, Death::Unsolicited);
+                    if !self.answers(id, room.get(..count).unwrap_or_default()) {
                         return true;
                     }
-                    let head = room.get(..count).unwrap_or_default();
-                    if exchange.reused && !exchange.answered && is_idle_timeout(head) {
-                        let is_unread = || open.transport.acknowledged_after(exchange.sent_before) == Some(0);
-                        let crossed = exchange.idempotent && says_close(head) || is_unread();
-                        if crossed && self.sends_again(id, Death::IdleTimeout) {
-                            return true;
-                        }
-                    }
-                    let Some(connection) = self.connections.get_mut(id.0 as usize) else { return true };
-                    connection.exchange.answered = true;
-                    connection.bytes_read += count as u64;
                     let (slab, offset) = slabs.commit(count);
                     let length = u32::try_from(count).unwrap_or(u32::MAX);
                     self.tell(Event::Data { id, slab, offset, length });
@@ -301,7 +303,33 @@ impl<R: Reactor> Environment<R> {
         true
     }
 
-    fn tell_sessions(&mut self, id: ConnectionId) {
+    /// Whether bytes that came answer the exchange; if not, it was dealt with.
+    pub(super) fn answers(&mut self, id: ConnectionId, bytes: &[u8]) -> bool {
+        let Some(connection) = self.connections.get_mut(id.0 as usize) else { return false };
+        let exchange = &mut connection.exchange;
+        // Nothing was sent, so this answers nothing: the server wrote to an idle connection.
+        if exchange.reused && exchange.bytes_written == 0 && !exchange.answered {
+            self.died(id, Death::Unsolicited);
+            return false;
+        }
+        if exchange.reused
+            && !exchange.answered
+            && is_idle_timeout(bytes)
+            && let Link::Open(open) = &connection.link
+        {
+            let is_unread = || open.transport.acknowledged_after(exchange.sent_before) == Some(0);
+            let crossed = exchange.idempotent && says_close(bytes) || is_unread();
+            if crossed && self.sends_again(id, Death::IdleTimeout) {
+                return false;
+            }
+        }
+        let Some(connection) = self.connections.get_mut(id.0 as usize) else { return false };
+        connection.exchange.answered = true;
+        connection.bytes_read += bytes.len() as u64;
+        true
+    }
+
+    pub(super) fn tell_sessions(&mut self, id: ConnectionId) {
         // Those of a proxy that is spoken to by TLS are nobody's.
         let is_secure = self.connection(id).is_some_and(|connection| connection.is_secure());
         if is_secure && self.tls(id).is_some_and(Tls::has_sessions) {
@@ -313,6 +341,7 @@ impl<R: Reactor> Environment<R> {
     pub(super) fn flush(&mut self, id: ConnectionId) {
         let awaited = self.connection(id).is_some_and(|connection| connection.is_awaited);
         match self.flush_quietly(id) {
+            Wrote::Taken if awaited && self.is_spoken(id) => self.relieved(id),
             Wrote::Taken if awaited => self.tell(Event::Written { id }),
             Wrote::Failed(errno) => self.tell(Event::WriteFailed { id, errno }),
             Wrote::Taken | Wrote::Pending => {}

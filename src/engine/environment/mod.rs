@@ -15,6 +15,7 @@ mod event;
 mod io;
 mod opening;
 mod secured;
+mod spoken;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -65,8 +66,10 @@ pub struct Environment<R: Reactor> {
     armed: Option<Instant>,
     ready: Vec<Ready>,
     backlog: VecDeque<Ready>,
-    /// What TLS still holds, for the next turn.
+    /// What TLS or hyper still hold, for the next turn.
     leftovers: Vec<Ready>,
+    /// Where bytes for hyper are read into.
+    scratch: Vec<u8>,
     events: VecDeque<Event>,
     opening: usize,
     next_ticket: u64,
@@ -93,6 +96,7 @@ impl<R: Reactor> Environment<R> {
             ready: Vec::new(),
             backlog: VecDeque::new(),
             leftovers: Vec::new(),
+            scratch: Vec::new(),
             events: VecDeque::new(),
             opening: 0,
             next_ticket: 0,

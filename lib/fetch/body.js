@@ -1,0 +1,129 @@
+'use strict'
+// The body of a request, on its way into the engine: whole, or piece by piece as there is room.
+const { Buffer } = require('node:buffer')
+const { InvalidArgumentError, RequestContentLengthMismatchError } = require('./errors.js')
+const { isBlob, isFormData, isStream } = require('./request.js')
+
+/** Methods whose requests say so if their body is empty. */
+const EXPECT_BODY = new Set(['PUT', 'POST', 'PATCH', 'QUERY', 'PROPFIND', 'PROPPATCH'])
+
+/** How many bytes a body has, where that can be known; of a stream that has ended, what it holds. */
+const lengthOf = (body) => {
+  if (body === null) return 0
+  if (Buffer.isBuffer(body)) return body.length
+  if (isBlob(body)) return body.size ?? null
+  if (!isStream(body)) return null
+  const state = body._readableState
+  return state && state.objectMode === false && state.ended === true && Number.isFinite(state.length) ? state.length : null
+}
+
+/** Boundary and type of a form are the platform's business. */
+const unfold = (request) => {
+  if (request.body === null || Buffer.isBuffer(request.body) || !isFormData(request.body)) return
+  const { body, headers } = new Response(request.body)
+  request.body = body
+  if (request.contentType === null) request.headers.push('content-type', headers.get('content-type'))
+}
+
+/** Makes the request's body and length fit each other: sets `request.contentLength` to what is to be said, or `null`. */
+const settleLength = (request, isStrict) => {
+  unfold(request)
+  const known = lengthOf(request.body)
+  const given = request.contentLength
+  let length = known ?? given
+  if (length === 0 && !EXPECT_BODY.has(request.method)) length = null
+  if (given !== null && known !== null && given !== known && (isStrict || known > given)) {
+    if (request.body !== null || given !== 0) throw new RequestContentLengthMismatchError()
+  }
+  request.contentLength = length
+}
+
+/** Pushes `body` to `sink`: `{ push(bytes), finish(), fail(error), isOver }`. `push` answers whether there is room for more. */
+class BodyPump {
+  #sink
+  #length
+  #isStrict
+  #pushed = 0
+  /** Goes on once there is room. */
+  #goOn
+
+  constructor (sink, length, isStrict) {
+    this.#sink = sink
+    this.#length = length
+    this.#isStrict = isStrict
+  }
+
+  start (body) {
+    if (Buffer.isBuffer(body)) return this.#end(this.#push(body))
+    if (isStream(body)) return this.#pipe(body)
+    this.#pull(isBlob(body) ? body.stream() : body)
+  }
+
+  /** The engine has room again. */
+  relieve () {
+    const goOn = this.#goOn
+    this.#goOn = undefined
+    goOn?.()
+  }
+
+  #push (chunk) {
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk
+    if (!ArrayBuffer.isView(bytes)) {
+      throw new InvalidArgumentError('chunks of a body must be strings or Uint8Arrays')
+    }
+    this.#pushed += bytes.byteLength
+    if (this.#length !== null && this.#pushed > this.#length) throw new RequestContentLengthMismatchError()
+    return bytes.byteLength === 0 || this.#sink.push(bytes)
+  }
+
+  #end () {
+    if (this.#sink.isOver) return
+    if (this.#length !== null && this.#pushed !== this.#length) {
+      return this.#sink.fail(new RequestContentLengthMismatchError())
+    }
+    this.#sink.finish()
+  }
+
+  #pipe (stream) {
+    const onData = (chunk) => {
+      if (this.#sink.isOver) return leave()
+      try {
+        if (this.#push(chunk)) return
+      } catch (error) {
+        leave()
+        return this.#sink.fail(error)
+      }
+      stream.pause?.()
+      this.#goOn = () => stream.resume?.()
+    }
+    const onEnd = () => { leave(); this.#end() }
+    const onError = (error) => { leave(); this.#sink.fail(error) }
+    const onClose = () => {
+      leave()
+      this.#sink.fail(stream.errored ?? Object.assign(new Error('The body was closed before its end'), { code: 'ERR_STREAM_PREMATURE_CLOSE' }))
+    }
+    const leave = () => {
+      stream.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onError)
+      stream.on('error', () => {})
+    }
+    if (stream.errored) return this.#sink.fail(stream.errored)
+    stream.on('data', onData).on('end', onEnd).on('error', onError).on('close', onClose)
+    if (stream.readableEnded) onEnd()
+    else stream.resume?.()
+  }
+
+  async #pull (chunks) {
+    try {
+      for await (const chunk of chunks) {
+        if (this.#sink.isOver) return
+        if (!this.#push(chunk)) await new Promise((resolve) => { this.#goOn = resolve })
+        if (this.#sink.isOver) return
+      }
+      this.#end()
+    } catch (error) {
+      this.#sink.fail(error)
+    }
+  }
+}
+
+module.exports = { BodyPump, settleLength }

@@ -1,0 +1,384 @@
+'use strict'
+// A pooled connection whose HTTP the engine speaks, in the place where other agents have a socket.
+const { connectError, familyOf, systemError } = require('../errors.js')
+const { resolveTarget, validate } = require('../connect.js')
+const { finishBody, pushBody, speak, takeHead, takeTrailers } = require('../../native.js')
+const { beginHandshake, protocolsOf } = require('../tls/handshake.js')
+const { insecureError, tlsError } = require('../tls/errors.js')
+const { isRefused, judge } = require('../tls/verdict.js')
+const channels = require('./channels.js')
+const { BodyPump } = require('./body.js')
+const {
+  BodyTimeoutError, ConnectTimeoutError, HeadersTimeoutError, InvalidArgumentError, parserError, SocketError
+} = require('./errors.js')
+const { toSocket } = require('./upgrade.js')
+
+const { errno: { EPROTO } } = require('node:os').constants
+
+const MISFITS = [undefined, 'invalid request method', 'invalid request path', 'invalid header value']
+
+class Connection {
+  /** Set by `Place.seat`. */
+  _place = undefined
+  connecting = true
+  destroyed = false
+  isSecured = false
+  bytesRead = 0
+  bytesWritten = 0
+  #exchange
+  #pump
+  #timer
+  #timesOut = undefined
+  #isPaused = false
+  #keepAliveHeader
+  #pool
+  #hasConnected = false
+  #context
+
+  constructor (place, pool) {
+    this.#pool = pool
+    place.seat(this)
+  }
+
+  // Connecting.
+
+  /** `options` are those of `net.connect` and `tls.connect`. */
+  open (options) {
+    validate(options)
+    const route = this._place.agent._routeOf(options)
+    if (options.protocol === 'https:') this.#context = this.#pool.contextOf(options)
+    if (channels.beforeConnect.hasSubscribers) channels.beforeConnect.publish(this.#connectParams())
+    resolveTarget(this, route ? { ...options, ...route.place } : options, (target) => {
+      if (this.#context) {
+        const session = options.session ?? this.#pool.sessionOf(this._place)
+        beginHandshake(this._place, target, route, this.#context, { options, protocols: protocolsOf(options), session })
+      } else this._place.native.connect(this._place.number, target, undefined, undefined, route?.proxy, route?.context)
+    })
+    const { native, number } = this._place
+    native.setNoDelay(number, options.noDelay ?? true)
+    if (options.keepAlive) native.setKeepAlive(number, Math.max(0, ~~(options.keepAliveInitialDelay / 1000) * 1000))
+  }
+
+  #connectParams () {
+    const { host, port, protocol, servername, localAddress } = this._place.options
+    const hostname = host
+    return {
+      connectParams: { host: `${host}:${port}`, hostname, protocol, port: `${port}`, servername, localAddress },
+      connector: this.#pool.connector
+    }
+  }
+
+  // Heard by lookups in JavaScript; nobody listens here.
+  emit () { return false }
+
+  _found () {}
+
+  _connected () { this.#opened() }
+
+  #opened () {
+    if (this.destroyed || !this.connecting) return
+    this.connecting = false
+    this.#hasConnected = true
+    if (channels.connected.hasSubscribers) channels.connected.publish({ ...this.#connectParams(), socket: this })
+    this._place.agent._connected(this._place)
+    this.#pool.connected(this)
+  }
+
+  _secured () {
+    if (this.destroyed) return
+    const { native, number, options } = this._place
+    const facts = native.tlsFacts(number)
+    if (!facts) return
+    let error
+    try {
+      error = judge(this._place, facts, options)
+    } catch (thrown) {
+      return this.#openingFailed(thrown)
+    }
+    if (isRefused(error, options)) return this.#openingFailed(error)
+    this._sessions()
+    native.accept(number)
+    this.#opened()
+  }
+
+  _sessions () {
+    for (const session of this._place.native.takeSessions(this._place.number)) this.#pool.sessionCame(this._place, session)
+  }
+
+  _connectFailed () {
+    if (!this.destroyed) this.#openingFailed(this.#troubleError(this._place.native.trouble(this._place.number)))
+  }
+
+  #troubleError (trouble) {
+    const { options, agent } = this._place
+    const { host = 'localhost', port, socketPath } = options
+    if (trouble.insecure) return insecureError(trouble.insecure, options)
+    if (trouble.timedOut !== undefined) {
+      return new ConnectTimeoutError(`Connect Timeout Error (attempted address: ${socketPath ?? `${host}:${port}`}, timeout: ${trouble.timedOut}ms)`)
+    }
+    return connectError(trouble, { host, path: socketPath, port: socketPath ? undefined : Number(port), proxy: agent._proxyName(options) })
+  }
+
+  #openingFailed (error) {
+    if (channels.connectError.hasSubscribers) channels.connectError.publish({ ...this.#connectParams(), error, socket: this })
+    this.#pool.connectFailed(this, error)
+    this.#fail(error)
+  }
+
+  /** The connection below is another one now. */
+  _replaced () {
+    this.#addresses = undefined
+  }
+
+  // Exchanges.
+
+  get isIdle () { return this.#exchange === undefined }
+
+  begin (exchange) {
+    this.#exchange = exchange
+    exchange.connection = this
+    this.#isPaused = false
+    const { environment, number } = this._place
+    const { request } = exchange
+    const head = this.#write(request)
+    const hasBody = request.body !== null
+    const misfit = speak(environment.number, number, head, hasBody, this.#pool.limits.maxHeaderSize)
+    if (misfit !== 0) return exchange.fail(this.#misfit(misfit))
+    if (channels.sendHeaders.hasSubscribers) this.#publishHead(request, head)
+    this.#wait(request.headersTimeout ?? this.#pool.limits.headersTimeout, this.#headersLate)
+    if (!hasBody) return exchange.requestSent()
+    this.#pump = new BodyPump(this.#sinkOf(exchange), request.contentLength, this.#pool.limits.strictContentLength)
+    this.#pump.start(request.body)
+  }
+
+  #misfit (misfit) {
+    return misfit < MISFITS.length ? new InvalidArgumentError(MISFITS[misfit]) : new SocketError('other side closed', this.facts)
+  }
+
+  #sinkOf (exchange) {
+    const connection = this
+    const { environment, number } = this._place
+    return {
+      get isOver () { return exchange.isOver || exchange.connection !== connection },
+      push (bytes) {
+        connection.bytesWritten += bytes.byteLength
+        const hasRoom = pushBody(environment.number, number, bytes)
+        exchange.bodySent(bytes)
+        return hasRoom
+      },
+      finish () {
+        finishBody(environment.number, number)
+        connection.#pump = undefined
+        exchange.requestSent()
+      },
+      fail (error) { exchange.fail(error) }
+    }
+  }
+
+  /** A request's head, as the engine takes it. */
+  #write (request) {
+    const { method, body, upgrade, headers, contentLength } = request
+    const { host, path, extra } = this.#pool.lineOf(this._place, request)
+    const connection = upgrade ? `upgrade\nupgrade\n${upgrade}` : this.#pool.keepsAlive && !request.reset ? 'keep-alive' : 'close'
+    let head = `${method}\n${path}\nhost\n${host}\nconnection\n${connection}${extra}`
+    for (let at = 0; at < headers.length; at += 2) {
+      const value = headers[at + 1]
+      if (typeof value === 'string') head += `\n${headers[at]}\n${value}`
+      else for (const one of value) head += `\n${headers[at]}\n${one}`
+    }
+    if (contentLength !== null) return `${head}\ncontent-length\n${contentLength}`
+    return body === null ? head : `${head}\ntransfer-encoding\nchunked`
+  }
+
+  #publishHead (request, text) {
+    const [method, path, ...pairs] = text.split('\n')
+    let headers = `${method} ${path} HTTP/1.1\r\n`
+    for (let at = 0; at < pairs.length; at += 2) headers += `${pairs[at]}: ${pairs[at + 1]}\r\n`
+    channels.sendHeaders.publish({ request, headers, socket: this })
+  }
+
+  /** The caller wants more of the answer, or no more for now. */
+  flow (exchange, isFlowing) {
+    if (exchange !== this.#exchange || this.#isPaused !== isFlowing) return
+    this.#isPaused = !isFlowing
+    this._place.native.setFlowing(this._place.number, isFlowing)
+  }
+
+  _head (status, isUpgrade) {
+    const exchange = this.#exchange
+    const { environment, number } = this._place
+    if (exchange === undefined) return
+    const [statusText, ...pairs] = takeHead(environment.number, number).split('\n')
+    if (isUpgrade) return this.#upgrade(exchange, status, pairs, statusText)
+    if (status >= 200) {
+      this.#readHead(exchange, pairs)
+      this.#wait(exchange.request.bodyTimeout ?? this.#pool.limits.bodyTimeout, this.#bodyLate)
+    }
+    exchange.head(status, pairs, statusText)
+  }
+
+  #readHead (exchange, pairs) {
+    for (let at = 0; at < pairs.length; at += 2) {
+      const { length } = pairs[at]
+      if (length === 10 && pairs[at].toLowerCase() === 'keep-alive') {
+        if (pairs[at + 1] !== this.#keepAliveHeader) {
+          this.#keepAliveHeader = pairs[at + 1]
+          this._place.native.hint(this._place.number, this.#keepAliveHeader)
+        }
+      } else if (length === 14 && exchange.request.method !== 'HEAD' && pairs[at].toLowerCase() === 'content-length') {
+        exchange.announce(Number(pairs[at + 1]))
+      }
+    }
+  }
+
+  _received (chunk) {
+    this.bytesRead += chunk.length
+    this.#timer?.refresh()
+    this.#exchange?.data(chunk)
+  }
+
+  _completed (hasTrailers, isReusable) {
+    const exchange = this.#exchange
+    if (exchange === undefined) return
+    const { environment, number } = this._place
+    const trailers = hasTrailers ? takeTrailers(environment.number, number).split('\n') : []
+    const isKept = isReusable && !exchange.request.reset && this.#pump === undefined
+    this.#leave(exchange)
+    // First: who hears of the end may ask for the next at once.
+    this.#pool.release(this, isKept)
+    exchange.complete(trailers)
+  }
+
+  #upgrade (exchange, status, pairs, statusText) {
+    const { request } = exchange
+    if (!request.upgrade && request.method !== 'CONNECT') {
+      return exchange.fail(new SocketError('bad upgrade', this.facts))
+    }
+    this.#leave(exchange)
+    this.destroyed = true // what it was is over; the socket goes on
+    const socket = toSocket(this._place, this.#context !== undefined)
+    this.#pool.left(this)
+    exchange.upgrade(status, pairs, statusText, socket)
+  }
+
+  _broken (breakage) {
+    this.#fail(parserError(breakage))
+  }
+
+  _ended () {
+    this.#fail(this.#withFacts(new SocketError('other side closed', this.facts)))
+  }
+
+  _failed (syscall, errno) {
+    this.#fail(this.#withFacts(this.#systemError(syscall, errno)))
+  }
+
+  _writeFailed (errno) {
+    this.#fail(this.#withFacts(this.#systemError('write', errno)))
+  }
+
+  #systemError (syscall, errno) {
+    const failure = errno === EPROTO ? this._place.native.tlsFailure(this._place.number) : undefined
+    return failure ? tlsError(failure, syscall === 'write' ? 'write' : undefined) : systemError(syscall, errno)
+  }
+
+  #withFacts (error) {
+    return Object.assign(error, this._place.failureFacts())
+  }
+
+  _wrote () {
+    this.#timer?.refresh()
+    this.#pump?.relieve()
+  }
+
+  _shutDown () {}
+
+  /** Ends with its exchange. */
+  #fail (error) {
+    const exchange = this.#exchange
+    if (exchange) exchange.fail(error)
+    else this.destroy(error)
+  }
+
+  /** The exchange has failed, or is wanted no more: half an exchange cannot be followed by another. */
+  drop (exchange, error) {
+    if (exchange !== this.#exchange) return
+    this.#leave(exchange)
+    this.destroy(error)
+  }
+
+  #leave (exchange) {
+    this.#exchange = undefined
+    exchange.connection = undefined
+    this.#timesOut = undefined
+    const pump = this.#pump
+    this.#pump = undefined
+    pump?.relieve()
+  }
+
+  destroy (error) {
+    if (this.destroyed) return
+    this.destroyed = true
+    this.connecting = false
+    clearTimeout(this.#timer)
+    this.#exchange?.fail(error ?? new SocketError('closed', this.facts))
+    if (error) this.#pool.failed(this)
+    this.#closingFacts = this.facts
+    this._place.native.close(this._place.number, Boolean(error), false, false)
+    if (this.#hasConnected) this.#pool.disconnected(this, error ?? new SocketError('closed', this.#closingFacts))
+  }
+
+  _gone () {
+    this.#pool.gone(this)
+  }
+
+  // Time limits: one timer a connection, which looks whether anybody waits.
+
+  #wait (ms, timesOut) {
+    this.#timesOut = ms > 0 ? timesOut : undefined
+    if (!(ms > 0)) return
+    if (this.#timer?.ms === ms) return void this.#timer.refresh()
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#timesOut?.(), ms)
+    this.#timer.ms = ms
+    this.#timer.unref()
+  }
+
+  #headersLate () {
+    // The request is still on its way: its turn to be slow.
+    if (this.#pump) return void this.#timer.refresh()
+    this.#fail(new HeadersTimeoutError())
+  }
+
+  #bodyLate () {
+    if (this.#isPaused) return void this.#timer.refresh()
+    this.#fail(new BodyTimeoutError())
+  }
+
+  // What tracers and errors tell of a socket.
+
+  #addresses
+  #closingFacts
+
+  #ends () {
+    this.#addresses ??= this._place.native.addresses(this._place.number)
+    return this.#addresses
+  }
+
+  get localAddress () { return this.#ends().localAddress }
+  get localPort () { return this.#ends().localPort }
+  get remoteAddress () { return this.#ends().remoteAddress }
+  get remotePort () { return this.#ends().remotePort }
+  get remoteFamily () { return this.remoteAddress && familyOf(this.remoteAddress) }
+
+  get facts () {
+    if (this.#closingFacts) return this.#closingFacts
+    const { localAddress, localPort, remoteAddress, remotePort } = this.#ends()
+    const { bytesRead = this.bytesRead, bytesWritten = this.bytesWritten } = this._place.native.facts(this._place.number) ?? {}
+    return {
+      localAddress, localPort, remoteAddress, remotePort, remoteFamily: remoteAddress && familyOf(remoteAddress), bytesRead, bytesWritten
+    }
+  }
+}
+
+module.exports = { Connection }

@@ -1,0 +1,77 @@
+'use strict'
+// undici's errors, by name, code and words. Its copies know each other by symbols, and know these so too.
+const named = (Base, name, code, words) => {
+  const symbol = Symbol.for(`undici.error.${code}`)
+  const Class = { [name]: class extends Base {
+    constructor (message, options) {
+      super(message || words, options)
+      this.name = name
+      this.code = code
+    }
+
+    static [Symbol.hasInstance] (instance) { return Boolean(instance && instance[symbol] === true) }
+  } }[name]
+  Object.defineProperty(Class.prototype, symbol, { value: true })
+  return Class
+}
+
+const UndiciError = named(Error, 'UndiciError', 'UND_ERR')
+const under = (name, code, words) => named(UndiciError, name, code, words)
+
+const AbortError = under('AbortError', 'UND_ERR_ABORT', 'The operation was aborted')
+
+/** `socket` tells whose end it was: addresses and counts of bytes. */
+class SocketError extends under('SocketError', 'UND_ERR_SOCKET', 'Socket error') {
+  constructor (message, socket) {
+    super(message)
+    this.socket = socket
+  }
+}
+
+/** `code` is that of Node's parser for the same fault. */
+class HTTPParserError extends Error {
+  constructor (message, code) {
+    super(message)
+    this.name = 'HTTPParserError'
+    this.code = code
+  }
+}
+
+// In the order of src/engine/http/breakage.rs.
+const BREAKAGES = [undefined,
+  ['Expected HTTP/', 'HPE_INVALID_CONSTANT'],
+  ['Invalid status code', 'HPE_INVALID_STATUS'],
+  ['Invalid header', 'HPE_INVALID_HEADER_TOKEN'],
+  ['The length of the body is contradictory', 'HPE_UNEXPECTED_CONTENT_LENGTH'],
+  undefined,
+  ['Invalid character in chunk size', 'HPE_INVALID_CHUNK_SIZE'],
+  ['Bytes that answer nothing', 'HPE_INVALID_CONSTANT']]
+
+const HeadersOverflowError = under('HeadersOverflowError', 'UND_ERR_HEADERS_OVERFLOW', 'Headers Overflow Error')
+
+/** The error for an answer that cannot be understood. */
+const parserError = (breakage) => {
+  const known = BREAKAGES[breakage]
+  return known ? new HTTPParserError(...known) : new HeadersOverflowError()
+}
+
+module.exports = {
+  AbortError,
+  HeadersOverflowError,
+  HTTPParserError,
+  parserError,
+  SocketError,
+  BodyTimeoutError: under('BodyTimeoutError', 'UND_ERR_BODY_TIMEOUT', 'Body Timeout Error'),
+  ClientClosedError: under('ClientClosedError', 'UND_ERR_CLOSED', 'The client is closed'),
+  ClientDestroyedError: under('ClientDestroyedError', 'UND_ERR_DESTROYED', 'The client is destroyed'),
+  ConnectTimeoutError: under('ConnectTimeoutError', 'UND_ERR_CONNECT_TIMEOUT', 'Connect Timeout Error'),
+  HeadersTimeoutError: under('HeadersTimeoutError', 'UND_ERR_HEADERS_TIMEOUT', 'Headers Timeout Error'),
+  InformationalError: under('InformationalError', 'UND_ERR_INFO', 'Request information'),
+  InvalidArgumentError: under('InvalidArgumentError', 'UND_ERR_INVALID_ARG', 'Invalid Argument Error'),
+  NotSupportedError: under('NotSupportedError', 'UND_ERR_NOT_SUPPORTED', 'Not Supported error'),
+  RequestAbortedError: named(AbortError, 'AbortError', 'UND_ERR_ABORTED', 'Request aborted'),
+  RequestContentLengthMismatchError: under('RequestContentLengthMismatchError', 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH',
+    'Request body length does not match content-length header'),
+  ResponseExceededMaxSizeError: under('ResponseExceededMaxSizeError', 'UND_ERR_RES_EXCEEDED_MAX_SIZE',
+    'Response content exceeded max size')
+}

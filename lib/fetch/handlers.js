@@ -1,0 +1,215 @@
+'use strict'
+// undici's two generations of handlers behind one face. The newer one has `onRequestStart` and gets a controller.
+const { Buffer } = require('node:buffer')
+const { InvalidArgumentError, RequestAbortedError } = require('./errors.js')
+
+const isFunction = (value) => typeof value === 'function'
+const isModern = (handler) => isFunction(handler.onRequestStart)
+
+const MODERN = ['onResponseError', 'onResponseData', 'onResponseEnd', 'onResponseStart']
+const OLD = ['onConnect', 'onError', 'onHeaders', 'onData', 'onComplete']
+
+/** Throws what undici throws of a handler that cannot hear how its request ends. */
+const validateHandler = (handler, { method, upgrade } = {}) => {
+  if (!handler || typeof handler !== 'object') throw new InvalidArgumentError('handler must be an object')
+  const isUpgrade = upgrade || method === 'CONNECT'
+  const modern = isModern(handler)
+  const needed = modern
+    ? isUpgrade ? ['onResponseError', 'onRequestUpgrade'] : MODERN
+    : isUpgrade ? ['onConnect', 'onError', 'onUpgrade'] : OLD
+  for (const name of needed) {
+    if (!isFunction(handler[name])) throw new InvalidArgumentError(`invalid ${name} method`)
+  }
+  if (!modern && handler.onBodySent !== undefined && !isFunction(handler.onBodySent)) {
+    throw new InvalidArgumentError('invalid onBodySent method')
+  }
+}
+
+// Names come again with each answer.
+const names = new Map()
+const MOST_NAMES = 512
+const nameBytes = (name) => {
+  let bytes = names.get(name)
+  if (bytes === undefined) {
+    bytes = Buffer.from(name, 'latin1')
+    if (names.size < MOST_NAMES) names.set(name, bytes)
+  }
+  return bytes
+}
+
+/** Pairs of text as a flat array of bytes, as undici's parser has them. */
+const toBytes = (pairs) => {
+  const bytes = new Array(pairs.length)
+  for (let at = 0; at < pairs.length; at += 2) {
+    bytes[at] = nameBytes(pairs[at])
+    bytes[at + 1] = Buffer.from(pairs[at + 1], 'latin1')
+  }
+  return bytes
+}
+
+const lowerNames = new Map()
+const lowerCased = (name) => {
+  let lower = lowerNames.get(name)
+  if (lower === undefined) {
+    lower = name.toLowerCase()
+    if (lowerNames.size < MOST_NAMES) lowerNames.set(name, lower)
+  }
+  return lower
+}
+
+/** The same by name, in lower case; what comes more than once is an array. */
+const toObject = (pairs) => {
+  const object = {}
+  for (let at = 0; at < pairs.length; at += 2) {
+    const name = lowerCased(pairs[at])
+    const value = pairs[at + 1]
+    if (!Object.hasOwn(object, name)) {
+      // Not by assignment: of `__proto__` that would make something else.
+      if (name === '__proto__') Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true })
+      else object[name] = value
+    } else if (Array.isArray(object[name])) object[name].push(value)
+    else object[name] = [object[name], value]
+  }
+  return object
+}
+
+/** What a newer handler controls its exchange by; an older one gets `abort` and `resume` of it. */
+class Controller {
+  #exchange
+  #paused = false
+  reason = null
+  #head = []
+  #trailers = []
+
+  constructor (exchange) {
+    this.#exchange = exchange
+  }
+
+  get paused () { return this.#paused }
+  get aborted () { return this.reason !== null }
+  /** As the server wrote them; made when they are asked for. */
+  get rawHeaders () { return toBytes(this.#head) }
+  get rawTrailers () { return toBytes(this.#trailers) }
+
+  pause () {
+    if (this.#paused) return
+    this.#paused = true
+    this.#exchange.flow(false)
+  }
+
+  resume () {
+    if (!this.#paused) return
+    this.#paused = false
+    this.#exchange.flow(true)
+  }
+
+  abort (reason) {
+    if (this.reason !== null || this.#exchange.isOver) return
+    this.reason = reason ?? new RequestAbortedError()
+    this.#exchange.abort(this.reason)
+  }
+
+  _heard (head) { this.#head = head }
+  _trailed (trailers) { this.#trailers = trailers }
+}
+
+class ModernHandler {
+  #handler
+  #controller
+
+  constructor (handler, controller) {
+    this.#handler = handler
+    this.#controller = controller
+  }
+
+  start (context) { this.#handler.onRequestStart(this.#controller, context) }
+  responseStarted () { this.#handler.onResponseStarted?.() }
+
+  head (status, pairs, statusText) {
+    this.#controller._heard(pairs)
+    this.#handler.onResponseStart(this.#controller, status, toObject(pairs), statusText)
+  }
+
+  data (chunk) { this.#handler.onResponseData(this.#controller, chunk) }
+
+  complete (trailers) {
+    this.#controller._trailed(trailers)
+    this.#handler.onResponseEnd(this.#controller, toObject(trailers))
+  }
+
+  upgrade (status, pairs, socket) {
+    this.#controller._heard(pairs)
+    this.#handler.onRequestUpgrade(this.#controller, status, toObject(pairs), socket)
+  }
+
+  error (error) { this.#handler.onResponseError(this.#controller, error) }
+  bodySent (chunk) { this.#handler.onBodySent?.(chunk) }
+  requestSent () { this.#handler.onRequestSent?.() }
+}
+
+class OldHandler {
+  #handler
+  #controller
+  #resume
+
+  constructor (handler, controller) {
+    this.#handler = handler
+    this.#controller = controller
+    this.#resume = () => controller.resume()
+  }
+
+  start (context) { this.#handler.onConnect((reason) => this.#controller.abort(reason), context) }
+  responseStarted () { this.#handler.onResponseStarted?.() }
+
+  head (status, pairs, statusText) {
+    if (this.#handler.onHeaders(status, toBytes(pairs), this.#resume, statusText) === false) this.#controller.pause()
+  }
+
+  data (chunk) { if (this.#handler.onData(chunk) === false) this.#controller.pause() }
+  complete (trailers) { this.#handler.onComplete(toBytes(trailers)) }
+  upgrade (status, pairs, socket) { this.#handler.onUpgrade(status, toBytes(pairs), socket) }
+  error (error) { this.#handler.onError(error) }
+  // Of the last generation of old handlers: (chunkSize, totalBytes) and (chunk) differ, and nobody of note looks.
+  bodySent (chunk) { this.#handler.onBodySent?.(chunk) }
+  requestSent () { this.#handler.onRequestSent?.() }
+}
+
+/** One face for both. */
+const faceOf = (handler, controller) => isModern(handler)
+  ? new ModernHandler(handler, controller)
+  : new OldHandler(handler, controller)
+
+const toPairs = (object = {}) => Object.entries(object).flatMap(([name, value]) => [value].flat().flatMap((one) => [name, one]))
+
+/** An old handler that interceptors of both generations can wrap: theirs call the methods they know. */
+const forInterceptors = (handler) => {
+  if (!handler || typeof handler !== 'object' || isModern(handler)) return handler
+  const rawOr = (raw, object) => toBytesOnce(raw?.length ? raw : toPairs(object))
+  const added = {
+    onRequestStart: (controller, context) => handler.onConnect((reason) => controller.abort(reason), context),
+    onRequestUpgrade: (controller, status, headers, socket) => {
+      handler.onUpgrade(status, rawOr(controller?.rawHeaders, headers), socket)
+    },
+    onResponseStart: (controller, status, headers, statusText) => {
+      const goesOn = handler.onHeaders(status, rawOr(controller?.rawHeaders, headers), () => controller.resume(), statusText)
+      if (goesOn === false) controller.pause()
+    },
+    onResponseData: (controller, chunk) => { if (handler.onData(chunk) === false) controller.pause() },
+    onResponseEnd: (controller, trailers) => { handler.onComplete(rawOr(controller?.rawTrailers, trailers)) },
+    onResponseError: (controller, error) => {
+      if (!isFunction(handler.onError)) throw new InvalidArgumentError('invalid onError method')
+      handler.onError(error)
+    }
+  }
+  return new Proxy(handler, {
+    get (target, name) {
+      if (Object.hasOwn(added, name)) return added[name]
+      const value = Reflect.get(target, name, target)
+      return isFunction(value) ? value.bind(target) : value
+    }
+  })
+}
+
+const toBytesOnce = (pairs) => pairs.map((part) => Buffer.isBuffer(part) ? part : Buffer.from(`${part}`, 'latin1'))
+
+module.exports = { Controller, faceOf, forInterceptors, isModern, toBytes, validateHandler }

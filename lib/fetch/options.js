@@ -1,0 +1,79 @@
+'use strict'
+// undici's names for what an agent can be told, beside those of the other agents.
+const http = require('node:http')
+const { milliseconds, numeric } = require('../numbers.js')
+const { invalidType, unsupportedOption } = require('../errors.js')
+const { parseOptions } = require('../options.js')
+const { proxyOf } = require('../proxy.js')
+const { refuseUnsupported } = require('../tls/context.js')
+
+const ALIASES = {
+  connections: 'maxSockets',
+  keepAliveTimeoutThreshold: 'agentKeepAliveTimeoutBuffer',
+  maxRequestsPerClient: 'maxRequestsPerSocket'
+}
+
+const INSTEAD = {
+  factory: 'this agent has one kind of connection',
+  interceptors: 'use agent.compose()',
+  socketPath: 'pass connect: { socketPath }'
+}
+
+const TIMEOUT = 300_000
+
+const flag = (name, value) => {
+  if (typeof value !== 'boolean') throw invalidType(`options.${name}`, 'of type boolean', value)
+  return value
+}
+
+/** What is asked in JavaScript, by request. */
+const LIMITS = {
+  headersTimeout: [TIMEOUT, milliseconds],
+  bodyTimeout: [TIMEOUT, milliseconds],
+  maxHeaderSize: [undefined, numeric(1, 2 ** 31 - 1, true)],
+  maxResponseSize: [-1, numeric(-1, Number.MAX_SAFE_INTEGER, true)],
+  strictContentLength: [true, flag]
+}
+
+const readLimits = (given) => {
+  const limits = {}
+  for (const [name, [usual, check]] of Object.entries(LIMITS)) {
+    limits[name] = given[name] === undefined || given[name] === null ? usual : check(name, given[name])
+  }
+  limits.maxHeaderSize ??= http.maxHeaderSize
+  return limits
+}
+
+const refuse = (given) => {
+  for (const [name, instead] of Object.entries(INSTEAD)) {
+    if (given[name] !== undefined && given[name] !== null) throw unsupportedOption(name, instead)
+  }
+  if (typeof given.connect === 'function') throw unsupportedOption('connect', 'pass an object of options')
+  if (given.allowH2) throw unsupportedOption('allowH2', 'this agent speaks HTTP/1.1')
+  if (given.pipelining > 1) throw unsupportedOption('pipelining', 'a connection has one request at a time')
+}
+
+/** `{ options, retry, proxies, limits, connect }`; what was given is left alone. */
+const parseFetchOptions = (given = {}) => {
+  if (given === null || typeof given !== 'object') throw invalidType('options', 'of type object', given)
+  refuse(given)
+  const { proxy, proxyEnv, connect = {}, keepAliveMaxTimeout, pipelining, ...rest } = given
+  for (const [alias, name] of Object.entries(ALIASES)) {
+    if (rest[alias] !== undefined && rest[alias] !== null) rest[name] = rest[alias]
+    delete rest[alias]
+  }
+  if (pipelining === 0) rest.keepAlive = false
+  if (connect?.timeout !== undefined) rest.connectTimeout ??= connect.timeout
+  rest.connectTimeout ??= 10_000
+  const merged = { ...rest, ...connect, timeout: undefined }
+  refuseUnsupported(merged)
+  const { options, retry } = parseOptions({ ...merged, proxy: false }, 'http:')
+  if (keepAliveMaxTimeout !== undefined) {
+    const most = milliseconds('keepAliveMaxTimeout', keepAliveMaxTimeout)
+    options.freeSocketTimeout = Math.min(options.freeSocketTimeout || most, most)
+  }
+  const proxies = Object.fromEntries(['http:', 'https:'].map((protocol) => [protocol, proxyOf({ proxy, proxyEnv }, protocol)]))
+  return { options, retry, proxies, limits: readLimits(given) }
+}
+
+module.exports = { parseFetchOptions }

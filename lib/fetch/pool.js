@@ -1,0 +1,301 @@
+'use strict'
+// The engine's pool as a dispatcher uses it: which connection an exchange gets, and what becomes of it.
+const startEnvironment = require('../environment.js')
+const { report } = require('../diagnostics.js')
+const { checkoutTimeout, queueFull } = require('../errors.js')
+const { toNative } = require('../options.js')
+const { Place } = require('../place.js')
+const { parseRetry } = require('../retry.js')
+const { collect } = require('../stats.js')
+const { contextFor } = require('../tls/context.js')
+const { rejectsUnauthorized } = require('../tls/verdict.js')
+const { interned } = require('../maps.js')
+const { checkout, release } = require('../../native.js')
+const { Connection } = require('./connection.js')
+
+/** Numbers from here on are waiters' (src/node/environment.rs). */
+const WAITERS = 2 ** 32
+const KEPT = -1
+const CLOSE = -2
+
+const MOST_SESSIONS = 100
+
+class Pool {
+  timeoutSocketCount = 0
+  #environment = startEnvironment()
+  #native = this.#environment.native
+  #number
+  #owner
+  #settings
+  #origins = new Map()
+  #waiters = new Map()
+  #sessions = new Map()
+  #contexts = new Map()
+  /** All that are open or opening. */
+  #connections = new Set()
+  #running = 0
+  #whenQuiet = []
+
+  /** `owner` hears `connected`, `disconnected`, `connectionFailed`, `drained`. */
+  constructor (owner, settings) {
+    this.#owner = owner
+    this.#settings = settings
+    const { options, retry } = settings
+    const { maxSockets = Infinity, maxTotalSockets = Infinity, maxFreeSockets = 256, queueLimit = Infinity, scheduling } = options
+    const limits = { maxSockets: maxSockets || Infinity, maxTotalSockets, maxFreeSockets, queueLimit, lifo: scheduling !== 'fifo' }
+    this.#number = this.#native.addAgent(toNative(options, retry, limits))
+    this.#environment.register(this.#number, this, owner)
+    /** What undici calls the thing that connects; tracers only look whether there is one. */
+    this.connector = () => {}
+  }
+
+  get limits () { return this.#settings.limits }
+
+  get keepsAlive () { return this.#settings.options.keepAlive }
+
+  stats () { return collect(this.#native.stats(this.#number)) }
+
+  // Origins.
+
+  /** `{ name, number, url, options }` of a request: where to, and how. */
+  originOf ({ origin, servername, host }) {
+    const given = servername ?? (host === null ? undefined : nameOf(host))
+    const key = given === undefined ? origin : `${origin} ${given}`
+    return this.#origins.get(key) ?? this.#addOrigin(key, origin, given)
+  }
+
+  #addOrigin (key, origin, given) {
+    const url = new URL(origin)
+    const isSecure = url.protocol === 'https:'
+    const host = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname
+    const servername = isSecure ? this.#settings.options.servername ?? given ?? (isIp(host) ? '' : host) : undefined
+    const port = Number(url.port) || (isSecure ? 443 : 80)
+    const plain = `${url.protocol}//${url.hostname}:${port}`
+    const name = interned(isSecure && servername !== host ? `${plain}:${servername}` : plain)
+    for (const known of this.#origins.values()) {
+      if (known.name === name) return this.#remember(key, known)
+    }
+    const { socketPath, ...rest } = this.#settings.options
+    const options = { ...rest, protocol: url.protocol, host, port, ...socketPath ? { path: socketPath, socketPath } : undefined }
+    if (isSecure) Object.assign(options, { servername, ALPNProtocols: rest.ALPNProtocols ?? ['http/1.1'] })
+    if (rest.keepAlive) Object.assign(options, { keepAliveInitialDelay: rest.keepAliveMsecs ?? 60_000 })
+    return this.#remember(key, { name, number: this.#native.addOrigin(this.#number, name), url, options, waiting: 0 })
+  }
+
+  #remember (key, origin) {
+    this.#origins.set(key, origin)
+    return origin
+  }
+
+  /** Host header, path and further headers of a request on a connection. */
+  lineOf ({ origin: { url, options } }, { method, path, host }) {
+    const proxy = this.#settings.proxies[options.protocol]
+    const line = { host: host ?? url.host, path, extra: '' }
+    if (options.protocol !== 'http:' || !proxy?.serves(options) || proxy.isSocks) return line
+    line.path = proxy.targetOf(method, path, options)
+    for (const [name, value] of Object.entries(proxy.headers(this.keepsAlive))) line.extra += `\n${name}\n${value}`
+    return line
+  }
+
+  // Exchanges.
+
+  /** Gives an exchange a connection, at once or when there is one. `false`: it waits. */
+  submit (exchange) {
+    const { request, origin } = exchange
+    const retry = request.retry === undefined ? this.#settings.retry : parseRetry(request.retry, this.#settings.retry)
+    exchange.retry = retry
+    exchange.isIdempotent = request.idempotent ?? (retry.methods.has(request.method) || request.hasIdempotencyKey)
+    this.#running++
+    const answer = checkout(this.#environment.number, this.#number, origin.number, exchange.isIdempotent)
+    if (answer === Infinity) {
+      exchange.fail(queueFull(this.#settings.options.queueLimit))
+      return true
+    }
+    if (answer >= WAITERS) return this.#wait(exchange, answer)
+    const number = answer < 0 ? -1 - answer : answer
+    this.#usePolicy(exchange, number)
+    if (answer < 0) this.#open(exchange, number)
+    else this.#reuse(exchange, this.#environment.places[number])
+    return true
+  }
+
+  /** An exchange is over, however it ended. */
+  settled () {
+    this.#running--
+    this.#askQuiet()
+  }
+
+  /** Resolves when nothing runs or waits. */
+  quiet () {
+    return new Promise((resolve) => {
+      this.#whenQuiet.push(resolve)
+      this.#askQuiet()
+    })
+  }
+
+  #askQuiet () {
+    if (this.#running > 0) return
+    for (const resolve of this.#whenQuiet.splice(0)) resolve()
+  }
+
+  #usePolicy ({ retry }, number) {
+    if (retry !== this.#settings.retry) this.#native.setPolicy(number, retry.native)
+  }
+
+  #reuse (exchange, place) {
+    place.isIdle = false
+    place.requests++
+    report(place, 'reuse')
+    place.socket.begin(exchange)
+  }
+
+  #open (exchange, number) {
+    const { origin } = exchange
+    const place = new Place({ environment: this.#environment, agent: this, number, origin, options: origin.options })
+    const connection = new Connection(place, this)
+    place.requests++
+    this.#connections.add(connection)
+    try {
+      connection.open(origin.options)
+    } catch (error) {
+      this.#connections.delete(connection)
+      connection.destroyed = true
+      this.#native.discard(number, true)
+      this._leave(place)
+      return exchange.fail(error)
+    }
+    connection.begin(exchange)
+  }
+
+  #wait (exchange, waiter) {
+    const { origin } = exchange
+    origin.waiting++
+    this.#waiters.set(waiter, { exchange, since: performance.now() })
+    exchange.leaveQueue = () => {
+      this.#native.cancel(this.#number, origin.number, waiter)
+      this.#takeWaiter(waiter)
+    }
+    return false
+  }
+
+  #takeWaiter (waiter) {
+    const waiting = this.#waiters.get(waiter)
+    if (waiting === undefined) return undefined
+    this.#waiters.delete(waiter)
+    const { exchange } = waiting
+    exchange.leaveQueue = undefined
+    if (--exchange.origin.waiting === 0) this.#owner.drained(exchange.origin.url)
+    return waiting
+  }
+
+  #answerWaiter (waiter, number, use) {
+    const { exchange, since } = this.#takeWaiter(waiter)
+    this.#native.begin(number, exchange.isIdempotent, performance.now() - since)
+    this.#usePolicy(exchange, number)
+    use(exchange)
+  }
+
+  #grantAll () {
+    for (let granted = this.#native.grant(this.#number); granted; granted = this.#native.grant(this.#number)) {
+      const [waiter, number] = granted
+      this.#answerWaiter(waiter, number, (exchange) => this.#open(exchange, number))
+    }
+  }
+
+  _gaveUp (low, high) {
+    const waiting = this.#takeWaiter(WAITERS + low + high * WAITERS)
+    waiting?.exchange.fail(checkoutTimeout(this.#settings.options.queueTimeout))
+  }
+
+  /** An exchange has ended well; whether its connection may have another depends on more than that. */
+  release (connection, isReusable) {
+    const { _place: place } = connection
+    const isKept = isReusable && (this.keepsAlive || place.origin.waiting > 0)
+    const answer = release(this.#environment.number, place.number, isKept)
+    if (answer === CLOSE) return connection.destroy()
+    if (answer === KEPT) {
+      place.isIdle = true
+      return
+    }
+    this.#answerWaiter(answer, place.number, (exchange) => this.#reuse(exchange, place))
+  }
+
+  // Connections.
+
+  contextOf (options) {
+    let context = this.#contexts.get(options)
+    if (context === undefined) this.#contexts.set(options, context = contextFor(options))
+    return context
+  }
+
+  sessionOf (place) {
+    place.sessionKey = rejectsUnauthorized(place.options) ? place.origin.name : `${place.origin.name}:unverified`
+    return this.#sessions.get(place.sessionKey)
+  }
+
+  sessionCame (place, session) {
+    const most = this.#settings.options.maxCachedSessions ?? MOST_SESSIONS
+    if (!place.sessionKey || most === 0) return
+    this.#sessions.delete(place.sessionKey)
+    if (this.#sessions.size >= most) this.#sessions.delete(this.#sessions.keys().next().value)
+    this.#sessions.set(place.sessionKey, session)
+  }
+
+  connected (connection) { this.#owner.connected(connection._place.origin.url) }
+  disconnected (connection, error) { this.#owner.disconnected(connection._place.origin.url, error) }
+  connectFailed (connection, error) { this.#owner.connectionFailed(connection._place.origin.url, error) }
+  failed (connection) { this.#sessions.delete(connection._place.sessionKey) }
+
+  /** It is somebody else's. */
+  left (connection) { this.#connections.delete(connection) }
+
+  /** The loop is done with it. */
+  gone (connection) {
+    this.#connections.delete(connection)
+    report(connection._place, 'close')
+    this._leave(connection._place)
+  }
+
+  /** The engine forgets the place, and its room goes to a waiter. */
+  _leave (place) {
+    this.#native.dispose(place.number)
+    place.leave()
+    this.#grantAll()
+  }
+
+  /** Ends all that is open, and what waits. */
+  destroy (error) {
+    for (const { exchange } of [...this.#waiters.values()]) exchange.fail(error)
+    for (const connection of [...this.#connections]) connection.destroy(error)
+  }
+
+  /** Ends what is idle. */
+  closeIdle () {
+    for (const connection of [...this.#connections]) if (connection.isIdle) connection.destroy()
+  }
+
+  _connected (place) { report(place, 'connect') }
+  _failed () {}
+
+  _routeOf (options) {
+    const proxy = this.#settings.proxies[options.protocol]
+    return proxy?.serves(options) ? proxy.route(options, options.protocol === 'https:', () => contextFor({})) : undefined
+  }
+
+  _proxyName ({ protocol }) { return this.#settings.proxies[protocol]?.href }
+
+  // As diagnostics see an agent. `connect` is undici's event there, with other arguments.
+  get facade () { return this.#owner.agent }
+  listenerCount (kind) { return kind === 'connect' ? 0 : this.#owner.listenerCount(kind) }
+  emit (kind, facts) { this.#owner.emit(kind, facts) }
+}
+
+const isIp = (host) => /^[\d.]+$|:/.test(host)
+
+/** `a.example` of `a.example:443`; nothing of an address. */
+const nameOf = (host) => {
+  const name = host[0] === '[' ? '' : host.split(':', 1)[0]
+  return isIp(name) ? '' : name
+}
+
+module.exports = { Pool }

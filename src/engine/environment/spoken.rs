@@ -1,0 +1,183 @@
+//! Connections whose HTTP the engine speaks itself: what the embedder asks of an exchange, and what it hears of it.
+
+use bytes::Bytes;
+
+use super::connection::Link;
+use super::death::Death;
+use super::io::{READS_PER_TURN, errno};
+use super::{Environment, Event, Slabs, Wrote};
+use crate::engine::http::{Limits, RequestHead, Speaker, Told};
+use crate::engine::pool::ConnectionId;
+use crate::engine::reactor::Reactor;
+use crate::engine::transport::Received;
+
+/// A read for hyper.
+const READ: usize = 64 * 1024;
+
+impl<R: Reactor> Environment<R> {
+    /// Begins an exchange on a leased connection. Of a request that `has_body` nothing leaves before a part of that does.
+    /// News: `Head`, `Data`, then `Complete` or `Broken`, or what ends any connection. `false` if it cannot have one.
+    pub fn speak(&mut self, id: ConnectionId, head: RequestHead, has_body: bool, limits: Limits) -> bool {
+        let Some(connection) = self.connection(id) else { return false };
+        if connection.speaker.as_ref().is_none_or(|speaker| !speaker.is_ready()) {
+            connection.speaker = Speaker::new(limits).map(Box::new);
+        }
+        let Some(speaker) = connection.speaker.as_mut() else { return false };
+        speaker.begin(head, has_body);
+        if !has_body {
+            self.progress(id, None);
+        }
+        true
+    }
+
+    /// Puts in a piece of a request's body. `false`: wait for `Written` before the next.
+    pub fn push_body(&mut self, id: ConnectionId, chunk: Bytes) -> bool {
+        self.with_speaker(id, |speaker| speaker.push(chunk));
+        self.progress(id, None);
+        self.with_speaker(id, Speaker::await_room).unwrap_or(true)
+    }
+
+    /// A request's body is whole.
+    pub fn finish_body(&mut self, id: ConnectionId) {
+        self.with_speaker(id, Speaker::finish);
+        self.progress(id, None);
+    }
+
+    /// The head that the first untaken `Head` told of: `reason`, and `\n name \n value` for each header.
+    pub fn take_head(&mut self, id: ConnectionId) -> Vec<u8> {
+        self.with_speaker(id, Speaker::take_head).unwrap_or_default()
+    }
+
+    /// The trailers that `Complete` told of: `name \n value`, and so on.
+    pub fn take_trailers(&mut self, id: ConnectionId) -> Vec<u8> {
+        self.with_speaker(id, Speaker::take_trailers).unwrap_or_default()
+    }
+
+    /// From here on the embedder reads and writes bytes of whatever the connection speaks now; answers those that have come.
+    pub fn fall_silent(&mut self, id: ConnectionId) -> Vec<u8> {
+        let speaker = self.connection(id).and_then(|connection| connection.speaker.take());
+        speaker.map_or_else(Vec::new, |speaker| speaker.into_unread())
+    }
+
+    fn with_speaker<T>(&mut self, id: ConnectionId, work: impl FnOnce(&mut Speaker) -> T) -> Option<T> {
+        self.connection(id)?.speaker.as_mut().map(|speaker| work(speaker))
+    }
+
+    pub(super) fn is_spoken(&self, id: ConnectionId) -> bool {
+        self.connections.get(id.0 as usize).is_some_and(|connection| connection.speaker.is_some())
+    }
+
+    /// Reads what has come, for hyper. `false` if there was no room for what it made of it.
+    pub(super) fn hear(&mut self, id: ConnectionId, slabs: &mut impl Slabs) -> bool {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.resize(READ, 0);
+        let mut is_done = self.progress(id, Some(slabs));
+        for _ in 0..READS_PER_TURN {
+            // What came earlier is told first: behind it may be the end.
+            if !is_done || !self.hear_once(id, &mut scratch) {
+                break;
+            }
+            is_done = self.progress(id, Some(slabs));
+        }
+        self.scratch = scratch;
+        self.read_on(id);
+        is_done
+    }
+
+    /// Whether hyper has got something to go on with, and there may be more.
+    fn hear_once(&mut self, id: ConnectionId, scratch: &mut [u8]) -> bool {
+        let Some(connection) = self.connections.get_mut(id.0 as usize) else { return false };
+        if !connection.is_flowing || connection.has_untold() || connection.speaker.is_none() {
+            return false;
+        }
+        let Link::Open(open) = &mut connection.link else { return false };
+        let received = open.transport.receive(scratch);
+        match received {
+            Received::Bytes(count) => {
+                let bytes = scratch.get(..count).unwrap_or_default();
+                if !self.answers(id, bytes) {
+                    return false;
+                }
+                self.with_speaker(id, |speaker| speaker.feed(bytes));
+                self.tell_sessions(id);
+                return true;
+            }
+            Received::End => self.died(id, Death::Fin),
+            Received::Nothing => {
+                self.tell_sessions(id);
+                self.update_interest(id);
+            }
+            Received::Failed(error) => self.died(id, Death::Error(errno(&error))),
+        }
+        false
+    }
+
+    /// Has hyper go on as far as it can, writes what it says, and tells what it heard. `false` if there was no room for
+    /// bytes of a body; without `slabs` they wait for the next turn.
+    pub(super) fn progress(&mut self, id: ConnectionId, mut slabs: Option<&mut dyn Slabs>) -> bool {
+        loop {
+            let Some(connection) = self.connection(id) else { return true };
+            let is_flowing = connection.is_flowing;
+            let Some(speaker) = connection.speaker.as_mut() else { return true };
+            let told = speaker.advance(is_flowing);
+            self.write_on(id);
+            match told {
+                None => break,
+                Some(Told::Head { status, is_upgrade }) => {
+                    self.tell_soon(Event::Head { id, status, is_upgrade });
+                    if is_upgrade {
+                        // What comes now is read when somebody else is there to hear it.
+                        break;
+                    }
+                }
+                Some(Told::Complete { has_trailers, is_reusable }) => {
+                    self.tell_soon(Event::Complete { id, has_trailers, is_reusable });
+                }
+                Some(Told::Broken(breakage)) => self.tell_soon(Event::Broken { id, breakage }),
+                Some(Told::Chunk) => {
+                    let Some(slabs) = slabs.as_deref_mut() else {
+                        self.read_on(id);
+                        return true;
+                    };
+                    let Some(room) = slabs.room() else { return false };
+                    let Some(speaker) = self.connections.get_mut(id.0 as usize).and_then(|it| it.speaker.as_mut()) else {
+                        return true;
+                    };
+                    let count = room.len().min(speaker.chunk().len());
+                    if let (Some(to), Some(from)) = (room.get_mut(..count), speaker.chunk().get(..count)) {
+                        to.copy_from_slice(from);
+                    }
+                    speaker.advance_chunk(count);
+                    let (slab, offset) = slabs.commit(count);
+                    self.tell(Event::Data { id, slab, offset, length: u32::try_from(count).unwrap_or(u32::MAX) });
+                }
+            }
+        }
+        if self.with_speaker(id, Speaker::is_relieved) == Some(true) {
+            self.tell_soon(Event::Written { id });
+        }
+        true
+    }
+
+    /// Gives the kernel what hyper has written.
+    fn write_on(&mut self, id: ConnectionId) {
+        let Some(bytes) = self.with_speaker(id, Speaker::take_written).filter(|bytes| !bytes.is_empty()) else { return };
+        let wrote = self.write(id, &bytes, false);
+        self.with_speaker(id, |speaker| speaker.wrote(bytes, wrote == Wrote::Pending));
+        if let Wrote::Failed(errno) = wrote {
+            self.tell_soon(Event::WriteFailed { id, errno });
+        }
+    }
+
+    /// The kernel has taken all of a connection's output.
+    pub(super) fn relieved(&mut self, id: ConnectionId) {
+        self.with_speaker(id, Speaker::drained);
+        self.progress(id, None);
+    }
+
+    /// Tells hyper that the connection has ended, which may be how an answer is whole.
+    pub(super) fn end_spoken(&mut self, id: ConnectionId) {
+        self.with_speaker(id, Speaker::end);
+        self.progress(id, None);
+    }
+}

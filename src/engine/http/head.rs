@@ -1,0 +1,127 @@
+//! Heads: a request's from the text that the embedder wrote, an answer's as the server wrote it.
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::{Method, Request, Uri};
+
+use super::Breakage;
+
+/// So many headers an answer may have.
+pub(super) const MOST_HEADERS: usize = 500;
+
+/// Part of a request that HTTP cannot have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// Its method.
+    Method,
+    /// Its path.
+    Path,
+    /// One of its headers.
+    Header,
+}
+
+/// A request without its body.
+#[derive(Debug)]
+pub struct RequestHead {
+    pub(super) request: Request<()>,
+    /// Its headers' names, unless all are in lower case.
+    pub(super) names: Vec<Box<[u8]>>,
+}
+
+impl RequestHead {
+    /// Reads `method \n target`, and `\n name \n value` for each header.
+    ///
+    /// # Errors
+    /// Names the part that HTTP cannot have.
+    pub fn parse(text: &[u8]) -> Result<Self, Misfit> {
+        let mut parts = text.split(|byte| *byte == b'\n');
+        let mut request = Request::new(());
+        let method = parts.next().unwrap_or_default();
+        *request.method_mut() = Method::from_bytes(method).map_err(|_| Misfit::Method)?;
+        let target = parts.next().unwrap_or_default();
+        *request.uri_mut() = Uri::from_maybe_shared(Bytes::copy_from_slice(target)).map_err(|_| Misfit::Path)?;
+        let mut names: Vec<Box<[u8]>> = Vec::new();
+        let mut is_lower = true;
+        while let Some(name) = parts.next() {
+            let value = HeaderValue::from_bytes(parts.next().unwrap_or_default()).map_err(|_| Misfit::Header)?;
+            is_lower &= !name.iter().any(u8::is_ascii_uppercase);
+            request.headers_mut().append(HeaderName::from_bytes(name).map_err(|_| Misfit::Header)?, value);
+            names.push(name.into());
+        }
+        if is_lower {
+            names.clear();
+        }
+        Ok(Self { request, names })
+    }
+}
+
+/// An answer's head as the server wrote it.
+#[derive(Debug)]
+pub(super) struct AnswerHead {
+    pub(super) status: u16,
+    /// `reason`, and `\n name \n value` for each header.
+    pub(super) text: Vec<u8>,
+    /// Its bytes.
+    pub(super) length: usize,
+}
+
+impl AnswerHead {
+    /// The first head in `bytes`, once it is whole. hyper finds out what is wrong with one, by the same parser.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut many;
+        let mut answer = httparse::Response::new(&mut headers);
+        let mut parsed = answer.parse(bytes);
+        if parsed == Err(httparse::Error::TooManyHeaders) {
+            many = vec![httparse::EMPTY_HEADER; MOST_HEADERS];
+            answer = httparse::Response::new(&mut many);
+            parsed = answer.parse(bytes);
+        }
+        let Ok(httparse::Status::Complete(length)) = parsed else { return None };
+        let mut text = Vec::with_capacity(length);
+        text.extend_from_slice(answer.reason.unwrap_or_default().as_bytes());
+        for header in answer.headers.iter() {
+            text.push(b'\n');
+            text.extend_from_slice(header.name.as_bytes());
+            text.push(b'\n');
+            text.extend_from_slice(header.value);
+        }
+        Some(Self { status: answer.code?, text, length })
+    }
+}
+
+/// Two ways to say how long a body is are one too many: whoever stands in between may have believed the other.
+pub(super) fn judge(headers: &http::HeaderMap) -> Result<(), Breakage> {
+    let is_both = headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING);
+    if is_both { Err(Breakage::Length) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_keeps_order_and_case() {
+        let head = RequestHead::parse(b"POST\n/a?b\nHost\nx\nx-b\n1\nx-a\n2").expect("fits");
+        assert_eq!(head.request.method(), Method::POST);
+        assert_eq!(head.request.uri().to_string(), "/a?b");
+        assert_eq!(head.names.len(), 3);
+        assert_eq!(head.request.headers().keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["host", "x-b", "x-a"]);
+    }
+
+    #[test]
+    fn names_the_part_that_does_not_fit() {
+        assert_eq!(RequestHead::parse(b"G T\n/").err(), Some(Misfit::Method));
+        assert_eq!(RequestHead::parse(b"GET\n/a b").err(), Some(Misfit::Path));
+        assert_eq!(RequestHead::parse(b"GET\n/\na b\n1").err(), Some(Misfit::Header));
+        assert_eq!(RequestHead::parse(b"GET\n/\na\n\x01").err(), Some(Misfit::Header));
+    }
+
+    #[test]
+    fn answer_is_told_as_written() {
+        let head = AnswerHead::parse(b"HTTP/1.1 200 Fine\r\nSet-Cookie: a\r\nX: b\r\nset-cookie: c\r\n\r\nbody").expect("whole");
+        assert_eq!((head.status, head.length), (200, 63));
+        assert_eq!(head.text, b"Fine\nSet-Cookie\na\nX\nb\nset-cookie\nc");
+        assert!(AnswerHead::parse(b"HTTP/1.1 200 Fine\r\nSet").is_none());
+    }
+}

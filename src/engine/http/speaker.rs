@@ -1,0 +1,324 @@
+//! One connection's hyper, over all exchanges on it.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, Method, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+
+use super::body::Outgoing;
+use super::head::{AnswerHead, MOST_HEADERS, judge};
+use super::wire::Wire;
+use super::{Breakage, RequestHead};
+
+/// What an answer may be as large as.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of its head.
+    pub head: usize,
+}
+
+/// One fact about an answer, in the order in which they came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// A head; [`Speaker::take_head`] has it. `is_upgrade`: the connection speaks something else from here on.
+    Head { status: u16, is_upgrade: bool },
+    /// There are bytes of the body; [`Speaker::chunk`] has them.
+    Chunk,
+    /// It is whole. `is_reusable`: the connection can have another exchange.
+    Complete { has_trailers: bool, is_reusable: bool },
+    /// It cannot be understood.
+    Broken(Breakage),
+}
+
+/// Set by whatever in hyper has made progress.
+#[derive(Debug, Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+type Answer = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>>>>;
+
+/// hyper's two halves of a connection, and the exchange that is on it.
+pub(crate) struct Speaker {
+    wire: Wire,
+    sender: http1::SendRequest<Outgoing>,
+    connection: http1::Connection<Wire, Outgoing>,
+    has_finished: bool,
+    woken: Arc<Woken>,
+    waker: Waker,
+    limits: Limits,
+    request: Outgoing,
+    is_connect: bool,
+    answer: Option<Answer>,
+    body: Option<Incoming>,
+    heads: VecDeque<Vec<u8>>,
+    chunk: Bytes,
+    trailers: Option<Vec<u8>>,
+    /// The embedder waits to hear that what it pushed has left.
+    is_awaited: bool,
+}
+
+impl Speaker {
+    /// hyper for a connection that nothing was said on. `None` would be hyper's failure to begin, which it has no cause for.
+    pub(crate) fn new(limits: Limits) -> Option<Self> {
+        let wire = Wire::default();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let handshake = http1::Builder::new().max_headers(MOST_HEADERS).max_header_size(limits.head).handshake(wire.clone());
+        let Poll::Ready(Ok((sender, connection))) = std::pin::pin!(handshake).poll(&mut Context::from_waker(&waker)) else {
+            return None;
+        };
+        Some(Self {
+            wire,
+            sender,
+            connection,
+            has_finished: false,
+            woken,
+            waker,
+            limits,
+            request: Outgoing::none(),
+            is_connect: false,
+            answer: None,
+            body: None,
+            heads: VecDeque::new(),
+            chunk: Bytes::new(),
+            trailers: None,
+            is_awaited: false,
+        })
+    }
+
+    /// Whether another exchange can begin.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.has_finished && self.answer.is_none() && self.body.is_none() && self.sender.is_ready()
+    }
+
+    /// Begins an exchange. `has_body`: pieces of it are pushed, and then it is finished.
+    pub(crate) fn begin(&mut self, head: RequestHead, has_body: bool) {
+        let RequestHead { request, names } = head;
+        self.wire.begin(names);
+        self.request = if has_body { Outgoing::default() } else { Outgoing::none() };
+        self.is_connect = *request.method() == Method::CONNECT;
+        self.heads.clear();
+        self.trailers = None;
+        self.is_awaited = false;
+        self.answer = Some(Box::pin(self.sender.send_request(request.map(|()| self.request.clone()))));
+    }
+
+    /// Puts in a piece of the request's body.
+    pub(crate) fn push(&mut self, chunk: Bytes) {
+        self.request.push(chunk);
+    }
+
+    /// The request's body is whole.
+    pub(crate) fn finish(&mut self) {
+        self.request.finish();
+    }
+
+    /// Whether all that was pushed has left for the kernel. If not, [`Speaker::is_relieved`] becomes true once it has.
+    pub(crate) fn await_room(&mut self) -> bool {
+        self.is_awaited = self.is_clogged();
+        !self.is_awaited
+    }
+
+    /// Whether the embedder waited for room, and there is some now; says so once.
+    pub(crate) fn is_relieved(&mut self) -> bool {
+        let is_relieved = self.is_awaited && !self.is_clogged();
+        self.is_awaited &= !is_relieved;
+        is_relieved
+    }
+
+    fn is_clogged(&self) -> bool {
+        self.wire.is_full() || !self.request.is_drained()
+    }
+
+    /// Puts in what has come.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        self.wire.feed(bytes);
+    }
+
+    /// Nothing more will come.
+    pub(crate) fn end(&mut self) {
+        self.wire.end();
+    }
+
+    /// Whether something has come that is not told yet: nothing more is to be read before.
+    pub(crate) fn has_backlog(&self) -> bool {
+        !self.chunk.is_empty() || self.wire.has_unread()
+    }
+
+    /// What hyper wrote since the last time.
+    pub(crate) fn take_written(&mut self) -> Vec<u8> {
+        self.wire.take_written()
+    }
+
+    /// Gives back the memory of what was taken. `is_full`: the kernel has not taken all of it.
+    pub(crate) fn wrote(&mut self, memory: Vec<u8>, is_full: bool) {
+        self.wire.reuse(memory);
+        self.wire.set_full(is_full);
+    }
+
+    /// The kernel has taken what was written.
+    pub(crate) fn drained(&mut self) {
+        self.wire.set_full(false);
+    }
+
+    /// The bytes of the body that [`Told::Chunk`] told of, and that were not advanced past.
+    pub(crate) fn chunk(&self) -> &[u8] {
+        &self.chunk
+    }
+
+    /// So many bytes of the chunk were told.
+    pub(crate) fn advance_chunk(&mut self, count: usize) {
+        self.chunk.advance(count);
+    }
+
+    /// The head that was told of first.
+    pub(crate) fn take_head(&mut self) -> Vec<u8> {
+        self.heads.pop_front().unwrap_or_default()
+    }
+
+    /// `name \n value \n …`
+    pub(crate) fn take_trailers(&mut self) -> Vec<u8> {
+        self.trailers.take().unwrap_or_default()
+    }
+
+    /// What has come of whatever the connection speaks now.
+    pub(crate) fn into_unread(self) -> Vec<u8> {
+        let mut unread = self.chunk.to_vec();
+        unread.extend_from_slice(&self.connection.into_parts().read_buf);
+        unread.extend_from_slice(&self.wire.take_unread());
+        unread
+    }
+
+    /// Goes on until there is something to tell. `is_flowing`: the embedder wants bytes of the body.
+    pub(crate) fn advance(&mut self, is_flowing: bool) -> Option<Told> {
+        if !self.chunk.is_empty() {
+            return is_flowing.then_some(Told::Chunk);
+        }
+        loop {
+            self.woken.0.store(false, Ordering::Relaxed);
+            self.drive();
+            let told = match (&mut self.answer, &mut self.body) {
+                (Some(_), _) => self.hear_head(),
+                (None, Some(_)) if is_flowing => self.hear_body(),
+                (None, _) => None,
+            };
+            if told.is_some() || !self.woken.0.load(Ordering::Relaxed) {
+                return told;
+            }
+        }
+    }
+
+    fn drive(&mut self) {
+        if !self.has_finished {
+            let context = &mut Context::from_waker(&self.waker);
+            // An error is the exchange's, and told there.
+            self.has_finished = self.connection.poll_without_shutdown(context).is_ready();
+        }
+    }
+
+    fn hear_head(&mut self) -> Option<Told> {
+        let answer = self.answer.as_mut()?;
+        let Poll::Ready(answered) = answer.as_mut().poll(&mut Context::from_waker(&self.waker)) else {
+            return self.hear_informational();
+        };
+        // hyper hides these, and reads on.
+        if let Some(told) = self.hear_informational() {
+            self.answer = Some(Box::pin(std::future::ready(answered)));
+            return Some(told);
+        }
+        self.answer = None;
+        let response = match answered {
+            Ok(response) => response,
+            Err(error) => return Breakage::of(&error).map(Told::Broken),
+        };
+        if let Err(breakage) = judge(response.headers()) {
+            return Some(Told::Broken(breakage));
+        }
+        let head = self.wire.tapped(|bytes| (0, AnswerHead::parse(bytes)));
+        self.wire.stop_tapping();
+        let Some(AnswerHead { status, text, length }) = head else { return Some(Told::Broken(Breakage::Header)) };
+        if length > self.limits.head {
+            return Some(Told::Broken(Breakage::HeadTooLarge));
+        }
+        self.heads.push_back(text);
+        let is_upgrade = status == 101 || self.is_connect && (200..300).contains(&status);
+        if !is_upgrade {
+            self.body = Some(response.into_body());
+            // The body, or its end, may be there already.
+            self.waker.wake_by_ref();
+        }
+        Some(Told::Head { status, is_upgrade })
+    }
+
+    fn hear_informational(&mut self) -> Option<Told> {
+        let head = self.wire.tapped(|bytes| {
+            let head = if bytes.starts_with(b"HTTP/1.1 1") || bytes.starts_with(b"HTTP/1.0 1") {
+                AnswerHead::parse(bytes).filter(|head| head.status != 101)
+            } else {
+                None
+            };
+            (head.as_ref().map_or(0, |head| head.length), head)
+        })?;
+        self.heads.push_back(head.text);
+        self.waker.wake_by_ref();
+        Some(Told::Head { status: head.status, is_upgrade: false })
+    }
+
+    fn hear_body(&mut self) -> Option<Told> {
+        loop {
+            let body = self.body.as_mut()?;
+            let context = &mut Context::from_waker(&self.waker);
+            match Pin::new(body).poll_frame(context) {
+                Poll::Pending => return None,
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) if data.is_empty() => {}
+                    Ok(data) => {
+                        self.chunk = data;
+                        return Some(Told::Chunk);
+                    }
+                    Err(frame) => self.trailers = frame.trailers_ref().map(flat),
+                },
+                Poll::Ready(Some(Err(error))) => {
+                    self.body = None;
+                    return Breakage::of(&error).map(Told::Broken);
+                }
+                Poll::Ready(None) => {
+                    self.body = None;
+                    self.drive();
+                    return Some(Told::Complete { has_trailers: self.trailers.is_some(), is_reusable: self.is_ready() });
+                }
+            }
+        }
+    }
+}
+
+fn flat(headers: &HeaderMap) -> Vec<u8> {
+    let mut text = Vec::new();
+    for (name, value) in headers {
+        if !text.is_empty() {
+            text.push(b'\n');
+        }
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.push(b'\n');
+        text.extend_from_slice(value.as_bytes());
+    }
+    text
+}
+
+impl std::fmt::Debug for Speaker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Speaker").field("has_finished", &self.has_finished).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,195 @@
+//! The pipe that hyper reads from and writes to.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+
+/// One end of it; hyper has the other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wire(Rc<RefCell<Shared>>);
+
+// It is polled whenever something changed here, so it keeps no wakers.
+#[derive(Debug, Default)]
+struct Shared {
+    /// What has come, of which the first `read` bytes were read.
+    received: Vec<u8>,
+    read: usize,
+    has_ended: bool,
+    written: Vec<u8>,
+    /// The kernel has not taken what was written before.
+    is_full: bool,
+    /// What was read since the request began, until the answer's head is whole.
+    tap: Option<Vec<u8>>,
+    /// Names of the request's headers as the caller wrote them; hyper has them in lower case.
+    names: Vec<Box<[u8]>>,
+}
+
+impl Wire {
+    /// A request begins: its headers are called so, and its answer's head is listened to.
+    pub(super) fn begin(&self, names: Vec<Box<[u8]>>) {
+        let shared = &mut *self.0.borrow_mut();
+        shared.names = names;
+        shared.tap.get_or_insert_default().clear();
+    }
+
+    /// Puts in what has come.
+    pub(super) fn feed(&self, bytes: &[u8]) {
+        self.0.borrow_mut().received.extend_from_slice(bytes);
+    }
+
+    /// Nothing more will come.
+    pub(super) fn end(&self) {
+        self.0.borrow_mut().has_ended = true;
+    }
+
+    /// Whether something has come that hyper did not want yet.
+    pub(super) fn has_unread(&self) -> bool {
+        let shared = self.0.borrow();
+        shared.read < shared.received.len()
+    }
+
+    /// Takes what was written.
+    pub(super) fn take_written(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.borrow_mut().written)
+    }
+
+    /// Gives the memory of what was taken back.
+    pub(super) fn reuse(&self, mut memory: Vec<u8>) {
+        memory.clear();
+        let shared = &mut *self.0.borrow_mut();
+        if shared.written.is_empty() {
+            shared.written = memory;
+        }
+    }
+
+    pub(super) fn set_full(&self, is_full: bool) {
+        self.0.borrow_mut().is_full = is_full;
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.0.borrow().is_full
+    }
+
+    /// Looks at what was read of the answer's head, and takes `work`'s count of bytes off its front.
+    pub(super) fn tapped<T>(&self, work: impl FnOnce(&[u8]) -> (usize, T)) -> T {
+        let shared = &mut *self.0.borrow_mut();
+        let tap = shared.tap.get_or_insert_default();
+        let (count, answer) = work(tap);
+        drop(tap.drain(..count.min(tap.len())));
+        answer
+    }
+
+    /// The answer's head is whole.
+    pub(super) fn stop_tapping(&self) {
+        self.0.borrow_mut().tap = None;
+    }
+
+    /// Takes what hyper has not read.
+    pub(super) fn take_unread(&self) -> Vec<u8> {
+        let shared = &mut *self.0.borrow_mut();
+        let unread = shared.received.split_off(shared.read);
+        shared.received.clear();
+        shared.read = 0;
+        unread
+    }
+}
+
+impl Shared {
+    fn write(&mut self, bytes: &[u8]) {
+        let from = self.written.len();
+        self.written.extend_from_slice(bytes);
+        // A request's head comes in one piece.
+        if !self.names.is_empty() {
+            let names = std::mem::take(&mut self.names);
+            restore_names(self.written.get_mut(from..).unwrap_or_default(), names);
+        }
+    }
+}
+
+/// Writes the names of a head's headers as they are in `names`.
+fn restore_names(head: &mut [u8], mut names: Vec<Box<[u8]>>) {
+    let mut lines = head.split_mut(|byte| *byte == b'\n');
+    lines.next(); // the request line
+    for line in lines {
+        let Some(end) = line.iter().position(|byte| *byte == b':') else { break };
+        let Some(name) = line.get_mut(..end) else { break };
+        if let Some(at) = names.iter().position(|given| given.eq_ignore_ascii_case(name)) {
+            name.copy_from_slice(&names.remove(at));
+        }
+    }
+}
+
+impl Read for Wire {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, mut to: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let shared = &mut *self.0.borrow_mut();
+        let unread = shared.received.get(shared.read..).unwrap_or_default();
+        if unread.is_empty() {
+            return if shared.has_ended { Poll::Ready(Ok(())) } else { Poll::Pending };
+        }
+        let bytes = unread.get(..to.remaining()).unwrap_or(unread);
+        to.put_slice(bytes);
+        if let Some(tap) = &mut shared.tap {
+            tap.extend_from_slice(bytes);
+        }
+        shared.read += bytes.len();
+        if shared.read == shared.received.len() {
+            shared.received.clear();
+            shared.read = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for Wire {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let shared = &mut *self.0.borrow_mut();
+        if shared.is_full {
+            return Poll::Pending;
+        }
+        shared.write(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let shared = &mut *self.0.borrow_mut();
+        if shared.is_full {
+            return Poll::Pending;
+        }
+        for slice in slices {
+            shared.write(slice);
+        }
+        Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_get_their_case_back() {
+        let mut head = b"GET / HTTP/1.1\r\nhost: a\r\nx-a: host: X-A\r\nx-a: 2\r\n\r\nhost: body".to_vec();
+        restore_names(&mut head, ["Host", "X-A", "x-A"].map(|name| name.as_bytes().into()).to_vec());
+        assert_eq!(head, b"GET / HTTP/1.1\r\nHost: a\r\nX-A: host: X-A\r\nx-A: 2\r\n\r\nhost: body");
+    }
+}
