@@ -1,6 +1,6 @@
 import { HttpAgent } from './index.js'
 
-export { HttpAgent, HttpsAgent, constants } from './index.js'
+export { HttpAgent, HttpsAgent, FetchAgent, createFetch, fetch, constants } from './index.js'
 export type {
   AgentStats,
   AgentStatus,

@@ -6,6 +6,7 @@ const https = require('node:https')
 const { pooledAgent } = require('./lib/agent.js')
 const constants = require('./lib/constants.js')
 const { FetchAgent } = require('./lib/fetch/agent.js')
+const { createFetch } = require('./lib/fetch/fetch.js')
 const { Socket } = require('./lib/socket.js')
 const { securedAgent } = require('./lib/tls/agent.js')
 
@@ -23,4 +24,7 @@ module.exports = callable(HttpAgent)
 module.exports.HttpAgent = module.exports
 module.exports.HttpsAgent = callable(HttpsAgent)
 module.exports.FetchAgent = FetchAgent
+module.exports.createFetch = createFetch
+let usual
+module.exports.fetch = (input, init) => (usual ??= createFetch())(input, init)
 module.exports.constants = constants

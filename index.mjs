@@ -1,5 +1,5 @@
 import HttpAgent from './index.js'
 
 export { HttpAgent }
-export const { HttpsAgent, constants } = HttpAgent
+export const { HttpsAgent, FetchAgent, createFetch, fetch, constants } = HttpAgent
 export default HttpAgent

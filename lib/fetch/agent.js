@@ -14,7 +14,7 @@ const { install, uninstall } = require('./global.js')
 const refuse = (handler, error) => {
   if (isModern(handler) && typeof handler.onResponseError === 'function') handler.onResponseError(null, error)
   else if (typeof handler.onError === 'function') handler.onError(error)
-  else throw new InvalidArgumentError('invalid onError method')
+  else throw error
 }
 
 /** By a promise, or to a callback. */

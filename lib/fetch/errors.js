@@ -42,17 +42,24 @@ const BREAKAGES = [undefined,
   ['Expected HTTP/', 'HPE_INVALID_CONSTANT'],
   ['Invalid status code', 'HPE_INVALID_STATUS'],
   ['Invalid header', 'HPE_INVALID_HEADER_TOKEN'],
-  ['The length of the body is contradictory', 'HPE_UNEXPECTED_CONTENT_LENGTH'],
+  undefined,
   undefined,
   ['Invalid character in chunk size', 'HPE_INVALID_CHUNK_SIZE'],
   ['Bytes that answer nothing', 'HPE_INVALID_CONSTANT']]
 
+const LENGTH = 4
+const HEAD_TOO_LARGE = 5
+
 const HeadersOverflowError = under('HeadersOverflowError', 'UND_ERR_HEADERS_OVERFLOW', 'Headers Overflow Error')
+
+const ResponseContentLengthMismatchError = under('ResponseContentLengthMismatchError',
+  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'Response body length does not match content-length header')
 
 /** The error for an answer that cannot be understood. */
 const parserError = (breakage) => {
-  const known = BREAKAGES[breakage]
-  return known ? new HTTPParserError(...known) : new HeadersOverflowError()
+  if (breakage === LENGTH) return new ResponseContentLengthMismatchError()
+  if (breakage === HEAD_TOO_LARGE) return new HeadersOverflowError()
+  return new HTTPParserError(...BREAKAGES[breakage])
 }
 
 module.exports = {
@@ -60,6 +67,7 @@ module.exports = {
   HeadersOverflowError,
   HTTPParserError,
   parserError,
+  ResponseContentLengthMismatchError,
   SocketError,
   BodyTimeoutError: under('BodyTimeoutError', 'UND_ERR_BODY_TIMEOUT', 'Body Timeout Error'),
   ClientClosedError: under('ClientClosedError', 'UND_ERR_CLOSED', 'The client is closed'),

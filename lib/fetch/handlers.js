@@ -174,10 +174,23 @@ class OldHandler {
   requestSent () { this.#handler.onRequestSent?.() }
 }
 
-/** One face for both. */
-const faceOf = (handler, controller) => isModern(handler)
-  ? new ModernHandler(handler, controller)
-  : new OldHandler(handler, controller)
+/** One that takes headers as they come, in pairs: `onHead(status, pairs, statusText)`. */
+class PlainHandler extends ModernHandler {
+  #handler
+
+  constructor (handler, controller) {
+    super(handler, controller)
+    this.#handler = handler
+  }
+
+  head (status, pairs, statusText) { this.#handler.onHead(status, pairs, statusText) }
+}
+
+/** One face for all. */
+const faceOf = (handler, controller) => {
+  if (isFunction(handler.onHead)) return new PlainHandler(handler, controller)
+  return isModern(handler) ? new ModernHandler(handler, controller) : new OldHandler(handler, controller)
+}
 
 const toPairs = (object = {}) => Object.entries(object).flatMap(([name, value]) => [value].flat().flatMap((one) => [name, one]))
 

@@ -1,6 +1,7 @@
 'use strict'
 // One request as undici takes it: checked by undici's rules, in undici's words. Tracing sees this object.
 const { Buffer } = require('node:buffer')
+const { stringify } = require('node:querystring')
 const channels = require('./channels.js')
 const { InvalidArgumentError, NotSupportedError } = require('./errors.js')
 
@@ -58,8 +59,7 @@ const text = (name, value) => {
 
 const serializeQuery = (path, query) => {
   refuse(path.includes('?') || path.includes('#'), 'Query params cannot be passed when url already contains "?" or "#".')
-  const pairs = Object.entries(query).flatMap(([name, value]) => [value].flat().map((one) => [name, `${one ?? ''}`]))
-  const words = new URLSearchParams(pairs).toString()
+  const words = stringify(query)
   return words ? `${path}?${words}` : path
 }
 

@@ -1,0 +1,74 @@
+'use strict'
+// The platform's `Response`, whose headers and body are made when they are asked for: most callers want one of them, once.
+const { isDisturbed } = require('node:stream')
+
+const NULL_BODY = new Set([204, 205, 304])
+const decoder = new TextDecoder()
+
+class FetchResponse extends Response {
+  #facts
+  #headers
+  /** What is still to be read of the body, until somebody asks for a stream. */
+  #incoming
+  #stream
+
+  /** `facts`: `{ status, statusText, pairs, url, redirected }`, `pairs` being headers as they came. `body` may be nothing. */
+  constructor (facts, { incoming, stream }) {
+    super(null, facts)
+    this.#facts = facts
+    if (NULL_BODY.has(facts.status)) return
+    this.#incoming = incoming
+    this.#stream = stream
+  }
+
+  get url () { return this.#facts.url }
+  get redirected () { return this.#facts.redirected }
+  get type () { return 'basic' }
+
+  get headers () {
+    if (this.#headers === undefined) {
+      const { pairs } = this.#facts
+      this.#headers = new Headers()
+      for (let at = 0; at < pairs.length; at += 2) this.#headers.append(pairs[at], pairs[at + 1])
+    }
+    return this.#headers
+  }
+
+  get body () {
+    if (this.#stream === undefined && this.#incoming !== undefined) this.#stream = this.#incoming.stream()
+    return this.#stream ?? null
+  }
+
+  get bodyUsed () {
+    return this.#stream === undefined ? this.#incoming?.isUsed ?? false : isDisturbed(this.#stream)
+  }
+
+  clone () {
+    if (this.bodyUsed || this.#stream?.locked) throw new TypeError('Response.clone: Body has already been consumed.')
+    const [mine, theirs] = this.body?.tee() ?? []
+    this.#stream = mine
+    const pairs = [...this.headers].flat()
+    return new FetchResponse({ ...this.#facts, pairs }, { stream: theirs })
+  }
+
+  async arrayBuffer () {
+    const { buffer, byteOffset, byteLength } = await this.#bytes()
+    return buffer.slice(byteOffset, byteOffset + byteLength)
+  }
+
+  async blob () { return new Blob([await this.#bytes()], { type: this.headers.get('content-type') ?? '' }) }
+  async bytes () { return new Uint8Array(await this.arrayBuffer()) }
+  async formData () { return new Response(await this.#bytes(), { headers: this.headers }).formData() }
+  async json () { return JSON.parse(decoder.decode(await this.#bytes())) }
+  async text () { return decoder.decode(await this.#bytes()) }
+
+  #bytes () {
+    if (this.bodyUsed || this.#stream?.locked) {
+      return Promise.reject(new TypeError('Body is unusable: Body has already been read'))
+    }
+    if (this.#stream) return new Response(this.#stream).arrayBuffer().then((buffer) => new Uint8Array(buffer))
+    return this.#incoming?.collect() ?? Promise.resolve(new Uint8Array(0))
+  }
+}
+
+module.exports = { FetchResponse }
