@@ -5,26 +5,28 @@ const SYMBOLS = ['undici.globalDispatcher.1', 'undici.globalDispatcher.2'].map(S
 /** What each symbol held before, by agent. */
 const before = new Map()
 
-const set = (symbol, value) => Object.defineProperty(globalThis, symbol, {
-  value, writable: true, enumerable: false, configurable: true
-})
+// Node's own may not be defined anew, only assigned.
+const set = (symbol, value) => {
+  if (Object.hasOwn(globalThis, symbol)) globalThis[symbol] = value
+  else Object.defineProperty(globalThis, symbol, { value, writable: true, enumerable: false, configurable: true })
+}
 
 const install = (agent) => {
   if (before.has(agent)) return
-  // Node makes its own on first use, and keeps the one that is there.
-  before.set(agent, SYMBOLS.map((symbol) => Object.getOwnPropertyDescriptor(globalThis, symbol)))
+  before.set(agent, SYMBOLS.map((symbol) => globalThis[symbol]))
   for (const symbol of SYMBOLS) set(symbol, agent)
 }
 
 const uninstall = (agent) => {
-  const descriptors = before.get(agent)
-  if (descriptors === undefined) return
+  const held = before.get(agent)
+  if (held === undefined) return
   before.delete(agent)
   for (const [at, symbol] of SYMBOLS.entries()) {
     // Somebody else's by now.
     if (globalThis[symbol] !== agent) continue
-    if (descriptors[at]) Object.defineProperty(globalThis, symbol, descriptors[at])
-    else delete globalThis[symbol]
+    // Where there was none, Node makes its own on next use.
+    if (held[at] === undefined) delete globalThis[symbol]
+    else globalThis[symbol] = held[at]
   }
 }
 
