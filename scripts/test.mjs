@@ -23,7 +23,7 @@ const rust = async (words) => await engine(words) && (words.length > 0 || await 
 
 // What a caller sees differs from Node to Node, so these are held against each; the others run on the current one, and
 // `lifecycle` starts every Node by itself.
-const ON_EVERY_NODE = /^(context|handover|parity|replay|retry|socket|tls)/
+const ON_EVERY_NODE = /^(context|handover|parity|replay|retry|socket|tls|fetch)/
 
 // Written for plain HTTP, and run over TLS once more.
 const OVER_TLS = /^retry\.spec/

@@ -82,6 +82,7 @@ class Connection {
     if (channels.connected.hasSubscribers) channels.connected.publish({ ...this.#connectParams(), socket: this })
     this._place.agent._connected(this._place)
     this.#pool.connected(this)
+    if (this.#exchange) this.#send(this.#exchange)
   }
 
   _secured () {
@@ -137,6 +138,11 @@ class Connection {
   begin (exchange) {
     this.#exchange = exchange
     exchange.connection = this
+    // Tracers want to know at a request's head where it goes.
+    if (!this.connecting) this.#send(exchange)
+  }
+
+  #send (exchange) {
     this.#isPaused = false
     const { environment, number } = this._place
     const { request } = exchange
@@ -179,7 +185,8 @@ class Connection {
   #write (request) {
     const { method, body, upgrade, headers, contentLength } = request
     const { host, path, extra } = this.#pool.lineOf(this._place, request)
-    const connection = upgrade ? `upgrade\nupgrade\n${upgrade}` : this.#pool.keepsAlive && !request.reset ? 'keep-alive' : 'close'
+    const isLast = !this.#pool.keepsAlive || request.reset || method === 'CONNECT'
+    const connection = upgrade ? `upgrade\nupgrade\n${upgrade}` : isLast ? 'close' : 'keep-alive'
     let head = `${method}\n${path}\nhost\n${host}\nconnection\n${connection}${extra}`
     for (let at = 0; at < headers.length; at += 2) {
       const value = headers[at + 1]
