@@ -64,7 +64,7 @@ const DEFAULTS = {
 }
 
 /** `{ options, retry, proxy }`: what `agent.options` begins as, the parsed policy, and the way. */
-const parseOptions = (given, protocol) => {
+const parseOptions = (given, protocol, { isFetch = false } = {}) => {
   if (given !== undefined && given !== null && typeof given !== 'object') {
     throw invalidType('options', 'of type object', given)
   }
@@ -79,7 +79,7 @@ const parseOptions = (given, protocol) => {
     if (options[name] === undefined) delete options[name]
     else options[name] = check(name, options[name])
   }
-  return { options, retry: parseRetry(options.retry), proxy: proxyOf({ proxy, proxyEnv }, protocol) }
+  return { options, retry: parseRetry(options.retry, undefined, { isFetch }), proxy: proxyOf({ proxy, proxyEnv }, protocol) }
 }
 
 /** Those that the engine asks; `agent.options` stays live for them too. */

@@ -22,7 +22,8 @@ const DEFAULTS = {
   backoff: { base: 100, max: 10_000 },
   budget: { ratio: 0.2, minPerSecond: 10 },
   nonIdempotent: 'evidence',
-  codes: CODES
+  codes: CODES,
+  retryOn: []
 }
 
 const isRecord = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -47,7 +48,7 @@ const record = (rules) => (name, value, base) => {
   return merged
 }
 
-const policyOf = record({
+const RULES = {
   methods: (name, value) => words(name, value).map((method) => method.toUpperCase()),
   maxBodyBytes: numeric(0, 2 ** 32 - 1, true),
   attempts: numeric(0, 2 ** 31 - 1, true),
@@ -62,12 +63,26 @@ const policyOf = record({
     if (unknown === undefined) return value
     throw invalidValue(`options.${name}`, 'must hold codes of system errors', unknown)
   }
+}
+
+const policyOf = record(RULES)
+
+/** Answers are looked at by dispatchers alone: elsewhere they are Node's. */
+const policyOfFetch = record({
+  ...RULES,
+  retryOn: (name, value) => {
+    if (!Array.isArray(value)) throw invalidType(`options.${name}`, 'an instance of Array', value)
+    const other = value.find((status) => !Number.isInteger(status) || status < 400 || status > 599)
+    if (other === undefined) return value
+    throw invalidValue(`options.${name}`, 'must hold statuses from 400 to 599', other)
+  }
 })
 
 /** The same as the engine takes it, beside what only JavaScript needs. */
 const compiled = (policy) => ({
   policy,
   methods: new Set(policy.methods),
+  retryOn: new Set(policy.retryOn),
   native: {
     enabled: policy.enabled,
     maxBytes: policy.maxBodyBytes,
@@ -82,12 +97,12 @@ const compiled = (policy) => ({
 })
 
 /** A policy from what was given, and from `base`, an agent's own, for what was not. */
-const parseRetry = (given, base = undefined) => {
+const parseRetry = (given, base = undefined, { isFetch = false } = {}) => {
   const under = base?.policy.enabled ? base.policy : DEFAULTS
   if (given === false) return compiled({ ...DEFAULTS, enabled: false })
   if (given === undefined || given === null || given === true) return compiled(under)
   if (!isRecord(given)) throw invalidType('options.retry', 'false or an object', given)
-  return compiled(policyOf('retry', given, under))
+  return compiled((isFetch ? policyOfFetch : policyOf)('retry', given, under))
 }
 
 module.exports = { parseRetry }

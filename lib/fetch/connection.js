@@ -133,6 +133,9 @@ class Connection {
 
   // Exchanges.
 
+  /** The request has not left as a whole. */
+  get isSending () { return this.#pump !== undefined }
+
   get isIdle () { return this.#exchange === undefined }
 
   begin (exchange) {

@@ -1,5 +1,7 @@
 'use strict'
 // One request and its answer: what its handler hears, in order, and its end, once.
+const { Buffer } = require('node:buffer')
+const { waitFor } = require('./again.js')
 const channels = require('./channels.js')
 const { Controller, faceOf, toBytes } = require('./handlers.js')
 const { isStream } = require('./request.js')
@@ -9,10 +11,14 @@ class Exchange {
   #handler
   #controller
   #received = 0
+  #sent = 0
   #maxSize
   #pool
-  #isSubmitted = false
-  #hasHead = false
+  #attempts = 1
+  /** Milliseconds until another attempt, once this one's answer is over. */
+  #wait
+  /** What was sent of a body that can be read once; `undefined` if it is not kept, or is too large. */
+  #kept
   /** The connection that has it; `undefined` while it waits. */
   connection = undefined
   /** The origin it is for. */
@@ -30,14 +36,11 @@ class Exchange {
     this.#pool = pool
   }
 
-  /** Whether a head of an answer has been told; nothing is retried after that. */
-  get hasHead () { return this.#hasHead }
-
   /** `false` if the caller has no use for it any more. */
   start () {
+    this.#pool.began(this)
     this.#tell(() => this.#handler.start({ history: null }))
-    this.#isSubmitted = !this.isOver
-    return this.#isSubmitted
+    return !this.isOver
   }
 
   flow (isFlowing) { this.connection?.flow(this, isFlowing) }
@@ -47,7 +50,7 @@ class Exchange {
   head (status, pairs, statusText) {
     if (this.isOver) return
     if (status >= 200) {
-      this.#hasHead = true
+      if (this.#goesAgain(status, pairs)) return
       this.#tell(() => this.#handler.responseStarted())
       if (this.isOver) return
     }
@@ -65,7 +68,7 @@ class Exchange {
   }
 
   data (chunk) {
-    if (this.isOver) return
+    if (this.isOver || this.#wait !== undefined) return
     this.#received += chunk.length
     if (this.#maxSize > -1 && this.#received > this.#maxSize) return this.fail(new ResponseExceededMaxSizeError())
     if (channels.bodyChunkReceived.hasSubscribers) channels.bodyChunkReceived.publish({ request: this.request, chunk })
@@ -74,6 +77,7 @@ class Exchange {
 
   complete (trailers) {
     if (this.isOver) return
+    if (this.#wait !== undefined) return this.#goAgain()
     this.#end()
     this.request.completed = true
     if (channels.trailers.hasSubscribers) channels.trailers.publish({ request: this.request, trailers: toBytes(trailers) })
@@ -98,7 +102,43 @@ class Exchange {
     }
   }
 
+  // Another attempt.
+
+  /** Whether this answer is one to ask again after, and everything allows it. */
+  #goesAgain (status, pairs) {
+    const { retry, isIdempotent, request } = this
+    if (retry.retryOn.size === 0) return false
+    const wait = waitFor({ status, pairs, attempts: this.#attempts, isIdempotent, retry })
+    const isWhole = request.body === null || Buffer.isBuffer(request.body) || (this.#kept !== undefined && !this.connection?.isSending)
+    if (wait === undefined || !isWhole || !this.#pool.affords(this)) return false
+    this.#wait = wait
+    return true
+  }
+
+  #goAgain () {
+    const wait = this.#wait
+    const { request } = this
+    if (request.body !== null && !Buffer.isBuffer(request.body)) request.body = Buffer.concat(this.#kept)
+    const timer = setTimeout(() => {
+      this.leaveQueue = undefined
+      this.#wait = undefined
+      this.#attempts++
+      this.#pool.submit(this)
+    }, wait)
+    this.leaveQueue = () => clearTimeout(timer)
+  }
+
+  #keep (chunk) {
+    const { retry, request } = this
+    if (retry.retryOn.size === 0 || Buffer.isBuffer(request.body)) return
+    if (this.#sent === 0) this.#kept = []
+    this.#sent += chunk.byteLength
+    if (this.#sent > retry.policy.maxBodyBytes) this.#kept = undefined
+    this.#kept?.push(Buffer.from(chunk))
+  }
+
   bodySent (chunk) {
+    this.#keep(chunk)
     if (channels.bodyChunkSent.hasSubscribers) channels.bodyChunkSent.publish({ request: this.request, chunk })
     this.#tell(() => this.#handler.bodySent(chunk))
   }
@@ -123,7 +163,7 @@ class Exchange {
 
   #end () {
     this.isOver = true
-    if (this.#isSubmitted) this.#pool.settled()
+    this.#pool.settled(this)
   }
 
   /** A handler that throws aborts its request. */

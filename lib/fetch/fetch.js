@@ -131,7 +131,7 @@ const createFetch = ({ dispatcher: given, ...options } = {}) => {
     const handler = new Handler(request, { answer: resolve, follow: (next) => send(next, resolve, reject), fail: reject })
     dispatcher.dispatch({ origin: url.origin, path: url.pathname + url.search, method, headers, body, retry }, handler)
   }
-  return async (input, init) => {
+  const fetch = async (input, init) => {
     // Of other schemes the platform's own has the answers: data:, blob:.
     if (typeof input === 'string' && /^(?!https?:)[a-z][a-z\d+.-]*:/i.test(input)) return globalThis.fetch(input, init)
     const request = readInput(input, init ?? {})
@@ -141,6 +141,9 @@ const createFetch = ({ dispatcher: given, ...options } = {}) => {
     if (request.body instanceof Promise) request.body = await request.body
     return new Promise((resolve, reject) => send(request, resolve, reject))
   }
+  /** What it sends by. */
+  fetch.agent = dispatcher
+  return fetch
 }
 
 module.exports = { createFetch }

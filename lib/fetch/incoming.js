@@ -28,7 +28,8 @@ class Incoming {
 
   push (chunk) {
     if (this.#stream) {
-      this.#stream.enqueue(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength))
+      // A copy: the stream takes the memory for itself, and others have theirs in the same piece.
+      this.#stream.enqueue(new Uint8Array(chunk))
       if (this.#stream.desiredSize <= 0) this.#hold(false)
       return
     }

@@ -67,7 +67,7 @@ const parseFetchOptions = (given = {}) => {
   rest.connectTimeout ??= 10_000
   const merged = { ...rest, ...connect, timeout: undefined }
   refuseUnsupported(merged)
-  const { options, retry } = parseOptions({ ...merged, proxy: false }, 'http:')
+  const { options, retry } = parseOptions({ ...merged, proxy: false }, 'http:', { isFetch: true })
   if (keepAliveMaxTimeout !== undefined) {
     const most = milliseconds('keepAliveMaxTimeout', keepAliveMaxTimeout)
     options.freeSocketTimeout = Math.min(options.freeSocketTimeout || most, most)

@@ -33,7 +33,8 @@ class Pool {
   #contexts = new Map()
   /** All that are open or opening. */
   #connections = new Set()
-  #running = 0
+  /** Exchanges that have begun and not ended. */
+  #running = new Set()
   #whenQuiet = []
 
   /** `owner` hears `connected`, `disconnected`, `connectionFailed`, `drained`. */
@@ -102,10 +103,9 @@ class Pool {
   /** Gives an exchange a connection, at once or when there is one. `false`: it waits. */
   submit (exchange) {
     const { request, origin } = exchange
-    const retry = request.retry === undefined ? this.#settings.retry : parseRetry(request.retry, this.#settings.retry)
+    const retry = request.retry === undefined ? this.#settings.retry : parseRetry(request.retry, this.#settings.retry, { isFetch: true })
     exchange.retry = retry
     exchange.isIdempotent = request.idempotent ?? (retry.methods.has(request.method) || request.hasIdempotencyKey)
-    this.#running++
     const answer = checkout(this.#environment.number, this.#number, origin.number, exchange.isIdempotent)
     if (answer === Infinity) {
       exchange.fail(queueFull(this.#settings.options.queueLimit))
@@ -119,9 +119,14 @@ class Pool {
     return true
   }
 
+  /** Whether the origin's budget has room for another attempt; it is spent then. */
+  affords ({ origin, retry }) { return this.#native.spendRetry(this.#number, origin.number, retry.native) }
+
+  began (exchange) { this.#running.add(exchange) }
+
   /** An exchange is over, however it ended. */
-  settled () {
-    this.#running--
+  settled (exchange) {
+    this.#running.delete(exchange)
     this.#askQuiet()
   }
 
@@ -134,7 +139,7 @@ class Pool {
   }
 
   #askQuiet () {
-    if (this.#running > 0) return
+    if (this.#running.size > 0) return
     for (const resolve of this.#whenQuiet.splice(0)) resolve()
   }
 
@@ -265,7 +270,7 @@ class Pool {
 
   /** Ends all that is open, and what waits. */
   destroy (error) {
-    for (const { exchange } of [...this.#waiters.values()]) exchange.fail(error)
+    for (const exchange of [...this.#running]) exchange.fail(error)
     for (const connection of [...this.#connections]) connection.destroy(error)
   }
 

@@ -17,6 +17,7 @@ use super::tls::{NativeHandshake, NativeProxy, NativeTlsContext, NativeTlsFailur
 use crate::engine::connect::{Failure, Refused, Target};
 use crate::engine::environment::{AgentId, Detached, Trouble};
 use crate::engine::lifetime::Hint;
+use crate::engine::retry::Policy;
 use crate::engine::pool::{CloseReason, ConnectionId, OriginId, WaiterId};
 
 /// The ids of waiters begin here in answers that may also be a connection's.
@@ -238,6 +239,13 @@ impl NativeEnvironment {
     #[napi]
     pub fn set_policy(&self, id: u32, policy: NativePolicy) -> Result<()> {
         self.with(|engine| engine.set_policy(ConnectionId(id), Arc::new(policy.into())))
+    }
+
+    /// Whether a request may be sent once more because of its answer; spends the budget.
+    #[napi]
+    pub fn spend_retry(&self, agent: u32, origin: u32, policy: NativePolicy) -> Result<bool> {
+        let policy = Policy::from(policy);
+        self.with(|engine| engine.spend_retry(AgentId(agent), OriginId(origin), &policy.share, Instant::now()))
     }
 
     /// Takes a waiter out of the queue.

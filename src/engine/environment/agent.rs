@@ -7,7 +7,7 @@ use super::{AgentId, Environment};
 use crate::engine::lifetime::{self, Learned};
 use crate::engine::pool::{self, Counts, OriginId, Pool};
 use crate::engine::reactor::Reactor;
-use crate::engine::retry::{Budget, Policy};
+use crate::engine::retry::{Budget, Policy, Share};
 use crate::engine::stats::Tally;
 use crate::engine::transport::Knobs;
 
@@ -148,6 +148,18 @@ impl<R: Reactor> Environment<R> {
             *record = None;
         }
         removed
+    }
+
+    /// Whether a request to an origin may be sent once more for its answer's sake; the budget is spent then, and it counts.
+    pub fn spend_retry(&mut self, id: AgentId, origin: OriginId, share: &Share, now: Instant) -> bool {
+        self.now = now;
+        let agent = self.agent(id);
+        let affords = agent.budget(origin).affords(share, now);
+        if affords {
+            agent.budget(origin).spend(now);
+            agent.tally(origin).retries += 1;
+        }
+        affords
     }
 
     /// The numbers of an agent's origins.
