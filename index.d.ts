@@ -1,3 +1,4 @@
+import * as events from 'node:events'
 import * as http from 'node:http'
 import * as https from 'node:https'
 import * as net from 'node:net'
@@ -23,6 +24,13 @@ declare module 'http' {
      * Errors: those of `HttpAgent.RetryOptions`, from `http.request`.
      */
     retry?: boolean | HttpAgent.RetryOptions | undefined
+  }
+}
+
+declare global {
+  interface RequestInit {
+    /** A `FetchAgent`, or a dispatcher of undici's. Source: Node.js `fetch`. */
+    dispatcher?: any
   }
 }
 
@@ -689,6 +697,172 @@ declare namespace HttpAgent {
     /** As Node's, with fingerprints in place of keys and certificates. Source: Node.js `https.Agent`. */
     getName (options?: https.RequestOptions): string
   }
+
+  /** A replay policy that also looks at answers. */
+  export interface FetchRetryOptions extends RetryOptions {
+    /**
+     * Statuses after which a request that may be sent twice is sent again, `attempts` times at most. The wait is what
+     * `Retry-After` asks for, unless that is longer than `backoff.max` (then the answer is delivered), or else the backoff's.
+     *
+     * Shape: array of integers. Default: none. Range: 400 to 599.
+     * Errors: `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`, from the constructor; `UND_ERR_INVALID_ARG` for a request's own.
+     * Source: undici's `RetryHandler`; RFC 9110 §10.2.3.
+     */
+    retryOn?: readonly number[] | undefined
+  }
+
+  /**
+   * What the constructor of `FetchAgent` takes: everything of `HttpsAgent`, without `timeout`, and undici's names. Options of
+   * TLS and of `net.connect` may also be given within `connect`.
+   *
+   * Errors: those of `HttpsAgentOptions`; `ERR_INVALID_ARG_VALUE` for what cannot be honoured: `allowH2`, `connect` as a
+   * function, `factory`, `interceptors`, `pipelining` above 1.
+   * Source: undici 8 `Agent`, `Client`.
+   */
+  export interface FetchAgentOptions extends Omit<HttpsAgentOptions, 'timeout' | 'retry'> {
+    /** What is sent again. Default: as of `HttpAgent`; no status. */
+    retry?: boolean | FetchRetryOptions | undefined
+
+    /** Another name of `maxSockets`. Source: undici `Pool`. */
+    connections?: number | null | undefined
+
+    /** Options of `net.connect` and `tls.connect`; its `timeout` is another name of `connectTimeout`. Source: undici `Client`. */
+    connect?: HttpsAgentOptions & { timeout?: number | undefined, socketPath?: string | undefined } | undefined
+
+    /**
+     * How long the head of an answer may take from the moment the request has left; 0 is no limit. By request, too.
+     *
+     * Unit: milliseconds. Shape: number. Default: 300000. Range: 0 to 2147483647.
+     * Errors: `UND_ERR_HEADERS_TIMEOUT`, from the request. Source: undici `Client`.
+     */
+    headersTimeout?: number | undefined
+
+    /**
+     * How long an answer may be silent within its body; 0 is no limit. By request, too.
+     *
+     * Unit: milliseconds. Shape: number. Default: 300000. Range: 0 to 2147483647.
+     * Errors: `UND_ERR_BODY_TIMEOUT`, from the body. Source: undici `Client`.
+     */
+    bodyTimeout?: number | undefined
+
+    /**
+     * Most bytes of an answer's head.
+     *
+     * Unit: bytes. Shape: integer. Default: Node's `--max-http-header-size`. Range: 1 to 2147483647.
+     * Errors: `UND_ERR_HEADERS_OVERFLOW`, from the request. Source: undici `Client`.
+     */
+    maxHeaderSize?: number | undefined
+
+    /**
+     * Most bytes of an answer's body as sent; -1 is no limit.
+     *
+     * Unit: bytes. Shape: integer. Default: -1. Range: -1 to 9007199254740991.
+     * Errors: `UND_ERR_RES_EXCEEDED_MAX_SIZE`, from the body. Source: undici `Client`.
+     */
+    maxResponseSize?: number | undefined
+
+    /**
+     * Whether a body of another length than its `content-length` is refused before anything is sent.
+     *
+     * Shape: boolean. Default: `true`. Errors: `UND_ERR_REQ_CONTENT_LENGTH_MISMATCH`. Source: undici `Client`.
+     */
+    strictContentLength?: boolean | undefined
+
+    /** Bounds `freeSocketTimeout` from above. Unit: milliseconds. Default: no bound. Source: undici `Client`. */
+    keepAliveMaxTimeout?: number | undefined
+
+    /** Another name of `agentKeepAliveTimeoutBuffer`. Source: undici `Client`. */
+    keepAliveTimeoutThreshold?: number | undefined
+
+    /** Another name of `maxRequestsPerSocket`. Source: undici `Pool`. */
+    maxRequestsPerClient?: number | undefined
+
+    /** 0 is `keepAlive: false`, 1 says nothing. Source: undici `Client`. */
+    pipelining?: 0 | 1 | undefined
+  }
+
+  /** A `FetchAgent`'s events: undici's, and those of `HttpAgent` but for `connect`, which is undici's here. */
+  export interface FetchEvents extends Omit<Events, 'connect' | 'free' | 'keylog'> {
+    /** A connection is open. */
+    connect: [origin: URL, targets: readonly FetchAgent[]]
+    /** A connection has closed. */
+    disconnect: [origin: URL, targets: readonly FetchAgent[], error: Error]
+    /** A connection could not be opened. */
+    connectionError: [origin: URL, targets: readonly FetchAgent[], error: Error]
+    /** Nothing waits for a connection to that origin any more. */
+    drain: [origin: URL, targets: readonly FetchAgent[]]
+  }
+
+  /**
+   * A dispatcher for `fetch` and for undici, over the same pool, lifetimes and replays as `HttpAgent` and `HttpsAgent`. hyper
+   * speaks HTTP/1.1. undici's methods `request`, `stream`, … throw here: call undici's functions of those names.
+   *
+   * Errors: undici's, by name, code and `instanceof`; failures have the facts of `FailureFacts` too.
+   * Source: undici 6, 7 and 8, `Dispatcher`.
+   */
+  export class FetchAgent extends events.EventEmitter<FetchEvents> {
+    constructor (options?: FetchAgentOptions)
+
+    /**
+     * Sends a request, and tells `handler` of its answer. Both generations of undici's handlers are understood, told apart by
+     * `onRequestStart`.
+     *
+     * Shape: `false` if the request waits for a connection, or was refused; a `drain` follows the former.
+     * Errors: `UND_ERR_INVALID_ARG`, of a handler that cannot hear of an error; all others go to the handler.
+     */
+    dispatch (options: object, handler: object): boolean
+
+    /** This agent, with interceptors before it. Errors: `TypeError` for one that is none. */
+    compose (...interceptors: any[]): any
+
+    /** Whether it takes no more requests. */
+    get closed (): boolean
+
+    /** Whether all its connections were ended. */
+    get destroyed (): boolean
+
+    /** The numbers of its connections and requests, in total and by origin, as of `HttpAgent`. */
+    stats (): AgentStats
+
+    /** No new requests; resolves when those under way have ended. Errors: `UND_ERR_DESTROYED`. */
+    close (): Promise<void>
+    close (done: () => void): void
+
+    /** Ends all connections now; requests fail with `error`, or with `UND_ERR_DESTROYED`. */
+    destroy (error?: Error | null): Promise<void>
+    destroy (done: () => void): void
+    destroy (error: Error | null, done: () => void): void
+
+    /**
+     * Has every `fetch` of the process use this agent, by the symbols under which undici keeps its global dispatcher.
+     *
+     * Errors: `TypeError` where `globalThis` is frozen.
+     */
+    install (): this
+
+    /** Gives back what `install` took, unless somebody else has taken it meanwhile. */
+    uninstall (): this
+  }
+
+  /** A `fetch` over an agent of its own, `fetch.agent`. */
+  export interface Fetch {
+    (input: string | URL | Request, init?: RequestInit & { retry?: boolean | FetchRetryOptions | undefined }): Promise<Response>
+    readonly agent: FetchAgent
+  }
+
+  /**
+   * A `fetch` that does without the platform's, several times as fast: it takes what that takes and answers with the platform's
+   * `Response`. Left out: `cache`, `credentials`, `mode`, `referrer`, `keepalive`, `priority`, which are ignored, as Node's
+   * own does with most of them, and `integrity`, which is refused.
+   *
+   * Shape: the options of a `FetchAgent`, or `{ dispatcher }`: one that is there already.
+   * Errors: the platform's `TypeError`s, from the call; `TypeError: fetch failed` with its `cause`, or the signal's reason.
+   * Source: WHATWG Fetch; undici's `fetch`.
+   */
+  export function createFetch (options?: FetchAgentOptions | { dispatcher: FetchAgent }): Fetch
+
+  /** A `createFetch()` that the process shares. */
+  export const fetch: (...args: Parameters<Fetch>) => Promise<Response>
 
   /** The keys under which agentkeepalive marks its sockets. The engine's sockets carry the last four marks. */
   export const constants: {

@@ -11,7 +11,7 @@ import { collect, until } from './support/wait.mjs'
 
 const limits = { timeout: 20_000 }
 const [major, minor] = process.versions.node.split('.').map(Number)
-const canRun8 = major > 22 || major === 22 && minor >= 19
+const canRun8 = major > 22 || (major === 22 && minor >= 19)
 const GENERATIONS = { 6: 'undici-6', 7: 'undici', 8: 'undici-8' }
 
 const start = async () => {

@@ -87,4 +87,3 @@ export const dispatched = (dispatcher, opts, { modern = false, act = {} } = {}) 
   }
   events.answer = answer
 })
-

@@ -1,7 +1,7 @@
 'use strict'
 // A dispatcher for `fetch` and undici: their contract over the engine's pool.
 const { EventEmitter } = require('node:events')
-const { ClientClosedError, ClientDestroyedError, InvalidArgumentError } = require('./errors.js')
+const { ClientClosedError, ClientDestroyedError, InvalidArgumentError, NotSupportedError } = require('./errors.js')
 const { settleLength } = require('./body.js')
 const { Exchange } = require('./exchange.js')
 const { forInterceptors, isModern, validateHandler } = require('./handlers.js')
@@ -24,6 +24,10 @@ const answer = (promise, done) => {
   promise.then(() => done(null, null), (error) => done(error, null))
 }
 
+/** Origins by what was given for them. */
+const known = new Map()
+const MOST_KNOWN = 1024
+
 const originOf = ({ origin }) => {
   const href = origin instanceof URL ? origin.origin : origin
   if (typeof href !== 'string' || href === '') {
@@ -39,9 +43,6 @@ const originOf = ({ origin }) => {
   }
   return known.get(href)
 }
-const known = new Map()
-const MOST_KNOWN = 1024
-
 class FetchAgent extends EventEmitter {
   #pool
   #limits
@@ -131,6 +132,13 @@ class FetchAgent extends EventEmitter {
   uninstall () {
     uninstall(this)
     return this
+  }
+}
+
+// undici's callers take a dispatcher; they are no methods of this one.
+for (const name of ['connect', 'pipeline', 'request', 'stream', 'upgrade']) {
+  FetchAgent.prototype[name] = () => {
+    throw new NotSupportedError(`call undici.${name}(url, { dispatcher: agent }) instead of agent.${name}()`)
   }
 }
 

@@ -32,9 +32,7 @@ const settleLength = (request, isStrict) => {
   const given = request.contentLength
   let length = known ?? given
   if (length === 0 && !EXPECT_BODY.has(request.method)) length = null
-  if (given !== null && known !== null && given !== known && (isStrict || known > given)) {
-    if (request.body !== null || given !== 0) throw new RequestContentLengthMismatchError()
-  }
+  if (isStrict && given !== null && known !== null && given !== known) throw new RequestContentLengthMismatchError()
   request.contentLength = length
 }
 
@@ -42,21 +40,24 @@ const settleLength = (request, isStrict) => {
 class BodyPump {
   #sink
   #length
-  #isStrict
   #pushed = 0
-  /** Goes on once there is room. */
+  /**
+   * Goes on once there is room.
+   * @type {(() => void) | undefined}
+   */
   #goOn
 
-  constructor (sink, length, isStrict) {
+  constructor (sink, length) {
     this.#sink = sink
     this.#length = length
-    this.#isStrict = isStrict
   }
 
   start (body) {
-    if (Buffer.isBuffer(body)) return this.#end(this.#push(body))
-    if (isStream(body)) return this.#pipe(body)
-    this.#pull(isBlob(body) ? body.stream() : body)
+    if (Buffer.isBuffer(body)) {
+      this.#push(body)
+      this.#end()
+    } else if (isStream(body)) this.#pipe(body)
+    else this.#pull(isBlob(body) ? body.stream() : body)
   }
 
   /** The engine has room again. */
@@ -94,7 +95,7 @@ class BodyPump {
         return this.#sink.fail(error)
       }
       stream.pause?.()
-      this.#goOn = () => stream.resume?.()
+      this.#goOn = () => { stream.resume?.() }
     }
     const onEnd = () => { leave(); this.#end() }
     const onError = (error) => { leave(); this.#sink.fail(error) }
@@ -116,7 +117,7 @@ class BodyPump {
     try {
       for await (const chunk of chunks) {
         if (this.#sink.isOver) return
-        if (!this.#push(chunk)) await new Promise((resolve) => { this.#goOn = resolve })
+        if (!this.#push(chunk)) await new Promise((resolve) => { this.#goOn = () => resolve(true) })
         if (this.#sink.isOver) return
       }
       this.#end()

@@ -28,6 +28,7 @@ class Connection {
   #exchange
   #pump
   #timer
+  #timerMs
   #timesOut = undefined
   #isPaused = false
   #keepAliveHeader
@@ -156,7 +157,7 @@ class Connection {
     if (channels.sendHeaders.hasSubscribers) this.#publishHead(request, head)
     this.#wait(request.headersTimeout ?? this.#pool.limits.headersTimeout, this.#headersLate)
     if (!hasBody) return exchange.requestSent()
-    this.#pump = new BodyPump(this.#sinkOf(exchange), request.contentLength, this.#pool.limits.strictContentLength)
+    this.#pump = new BodyPump(this.#sinkOf(exchange), request.contentLength)
     this.#pump.start(request.body)
   }
 
@@ -243,7 +244,7 @@ class Connection {
 
   _received (chunk) {
     this.bytesRead += chunk.length
-    this.#timer?.refresh()
+    this.#restart()
     this.#exchange?.data(chunk)
   }
 
@@ -297,7 +298,7 @@ class Connection {
   }
 
   _wrote () {
-    this.#timer?.refresh()
+    this.#restart()
     this.#pump?.relieve()
   }
 
@@ -347,22 +348,23 @@ class Connection {
   #wait (ms, timesOut) {
     this.#timesOut = ms > 0 ? timesOut : undefined
     if (!(ms > 0)) return
-    if (this.#timer?.ms === ms) return void this.#timer.refresh()
+    if (this.#timerMs === ms) return this.#restart()
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#timesOut?.(), ms)
-    this.#timer.ms = ms
-    this.#timer.unref()
+    this.#timer = setTimeout(() => this.#timesOut?.(), ms).unref()
+    this.#timerMs = ms
   }
+
+  #restart () { this.#timer?.refresh() }
 
   #headersLate () {
     // The request is still on its way: its turn to be slow.
-    if (this.#pump) return void this.#timer.refresh()
-    this.#fail(new HeadersTimeoutError())
+    if (this.#pump) this.#restart()
+    else this.#fail(new HeadersTimeoutError())
   }
 
   #bodyLate () {
-    if (this.#isPaused) return void this.#timer.refresh()
-    this.#fail(new BodyTimeoutError())
+    if (this.#isPaused) this.#restart()
+    else this.#fail(new BodyTimeoutError())
   }
 
   // What tracers and errors tell of a socket.

@@ -26,6 +26,9 @@ class Exchange {
   /** Takes it out of the queue. */
   leaveQueue = undefined
   isOver = false
+  /** The policy of its request, and whether that may be sent twice; the pool says. */
+  retry = undefined
+  isIdempotent = false
 
   constructor (request, handler, origin, pool) {
     this.request = request

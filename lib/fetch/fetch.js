@@ -124,6 +124,7 @@ class Handler {
 }
 
 /** `options` are a FetchAgent's, or `{ dispatcher }`: one that is there already. */
+/** @param {any} options */
 const createFetch = ({ dispatcher: given, ...options } = {}) => {
   const dispatcher = given ?? new FetchAgent(options)
   const send = (request, resolve, reject) => {

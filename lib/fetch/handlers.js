@@ -10,7 +10,7 @@ const MODERN = ['onResponseError', 'onResponseData', 'onResponseEnd', 'onRespons
 const OLD = ['onConnect', 'onError', 'onHeaders', 'onData', 'onComplete']
 
 /** Throws what undici throws of a handler that cannot hear how its request ends. */
-const validateHandler = (handler, { method, upgrade } = {}) => {
+const validateHandler = (handler, { method, upgrade }) => {
   if (!handler || typeof handler !== 'object') throw new InvalidArgumentError('handler must be an object')
   const isUpgrade = upgrade || method === 'CONNECT'
   const modern = isModern(handler)

@@ -2,6 +2,7 @@
 // What `fetch` was asked for, as one plain description of the first request.
 const { invalidType } = require('../errors.js')
 const { ACCEPTED } = require('./decoding.js')
+const { isDisturbed } = require('./response.js')
 
 const NORMALIZED = /^(?:delete|get|head|options|post|put)$/i
 const FORBIDDEN = /^(?:connect|trace|track)$/i
@@ -35,7 +36,7 @@ const bodyOf = (body, duplex) => {
   const isStream = body instanceof ReadableStream
   if (isStream || typeof body[Symbol.asyncIterator] === 'function') {
     if (duplex !== 'half') throw new TypeError('RequestInit: duplex option is required when sending a body.')
-    if (isStream && (body.locked || require('node:stream').isDisturbed(body))) {
+    if (isStream && (body.locked || isDisturbed(body))) {
       throw new TypeError('Response body object should not be disturbed or locked')
     }
     return { body, type: undefined, again: false }
@@ -81,6 +82,7 @@ const fromRequest = (request) => ({
 })
 
 /** `{ url, method, headers, body, again, redirect, signal, retry }`; throws the platform's TypeErrors. */
+/** @param {any} input @param {any} init */
 const readInput = (input, init = {}) => {
   if (init !== null && typeof init !== 'object') throw invalidType('init', 'of type object', init)
   const isRequest = input instanceof Request

@@ -27,6 +27,7 @@ const flag = (name, value) => {
 }
 
 /** What is asked in JavaScript, by request. */
+/** @type {Record<string, [any, (name: string, value: unknown) => any]>} */
 const LIMITS = {
   headersTimeout: [TIMEOUT, milliseconds],
   bodyTimeout: [TIMEOUT, milliseconds],
@@ -54,6 +55,7 @@ const refuse = (given) => {
 }
 
 /** `{ options, retry, proxies, limits, connect }`; what was given is left alone. */
+/** @param {any} given */
 const parseFetchOptions = (given = {}) => {
   if (given === null || typeof given !== 'object') throw invalidType('options', 'of type object', given)
   refuse(given)

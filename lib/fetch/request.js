@@ -26,7 +26,7 @@ const lowerCased = (name) => {
 const isStream = (body) => typeof body === 'object' && typeof body.pipe === 'function' && typeof body.on === 'function'
 const isIterable = (body) => typeof body[Symbol.asyncIterator] === 'function' || typeof body[Symbol.iterator] === 'function'
 const isBlob = (body) => body instanceof Blob ||
-  (typeof body.stream === 'function' || typeof body.arrayBuffer === 'function') && /^(Blob|File)$/.test(body[Symbol.toStringTag])
+  ((typeof body.stream === 'function' || typeof body.arrayBuffer === 'function') && /^(?:Blob|File)$/.test(body[Symbol.toStringTag]))
 const isFormData = (body) => body[Symbol.toStringTag] === 'FormData' && typeof body.append === 'function'
 
 const isMilliseconds = (value) => value === undefined || value === null || (Number.isFinite(value) && value >= 0)
@@ -138,12 +138,12 @@ class Request {
         break
       case 'content-length':
         refuse(this.contentLength !== null, 'duplicate content-length header')
-        refuse(typeof value !== 'string' && typeof value !== 'number' || !LENGTH.test(given), 'invalid content-length header')
+        refuse(typeof given !== 'string' || !LENGTH.test(given), 'invalid content-length header')
         this.contentLength = Number(given)
         break
       case 'connection':
         refuse(typeof given !== 'string', 'invalid connection header')
-        for (const word of given.toLowerCase().split(',')) {
+        for (const word of String(given).toLowerCase().split(',')) {
           refuse(!TOKEN.test(word.trim()), 'invalid connection header')
           if (word.trim() === 'close') this.reset = true
         }
@@ -162,6 +162,5 @@ class Request {
     return this
   }
 }
-
 
 module.exports = { isBlob, isFormData, isStream, Request }

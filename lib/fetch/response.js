@@ -1,11 +1,17 @@
 'use strict'
 // The platform's `Response`, whose headers and body are made when they are asked for: most callers want one of them, once.
-const { isDisturbed } = require('node:stream')
+const stream = require('node:stream')
+
+/** @type {(stream: ReadableStream) => boolean} */
+const isDisturbed = /** @type {any} */ (stream).isDisturbed
+
+/** @type {any} Its accessors are overridden by accessors; the types have them as fields. */
+const PlatformResponse = Response
 
 const NULL_BODY = new Set([204, 205, 304])
 const decoder = new TextDecoder()
 
-class FetchResponse extends Response {
+class FetchResponse extends PlatformResponse {
   #facts
   #headers
   /** What is still to be read of the body, until somebody asks for a stream. */
@@ -13,7 +19,7 @@ class FetchResponse extends Response {
   #stream
 
   /** `facts`: `{ status, statusText, pairs, url, redirected }`, `pairs` being headers as they came. `body` may be nothing. */
-  constructor (facts, { incoming, stream }) {
+  constructor (facts, { incoming = undefined, stream = undefined }) {
     super(null, facts)
     this.#facts = facts
     if (NULL_BODY.has(facts.status)) return
@@ -71,4 +77,4 @@ class FetchResponse extends Response {
   }
 }
 
-module.exports = { FetchResponse }
+module.exports = { FetchResponse, isDisturbed }

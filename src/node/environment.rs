@@ -17,8 +17,8 @@ use super::tls::{NativeHandshake, NativeProxy, NativeTlsContext, NativeTlsFailur
 use crate::engine::connect::{Failure, Refused, Target};
 use crate::engine::environment::{AgentId, Detached, Trouble};
 use crate::engine::lifetime::Hint;
-use crate::engine::retry::Policy;
 use crate::engine::pool::{CloseReason, ConnectionId, OriginId, WaiterId};
+use crate::engine::retry::Policy;
 
 /// The ids of waiters begin here in answers that may also be a connection's.
 pub(super) const WAITERS: f64 = 4_294_967_296.0;

@@ -70,13 +70,7 @@ pub fn write_bytes(environment: u32, id: u32, bytes: Uint8ArraySlice<'_>, more: 
 /// Begins an exchange whose HTTP the engine speaks. `text` is `method \n target`, and `\n name \n value` for each header. 0: it
 /// has begun. 1, 2, 3: HTTP cannot have this method, target, header. 4: the connection can have no exchange.
 #[napi]
-pub fn speak(
-    environment: u32,
-    id: u32,
-    text: JsString<'_>,
-    has_body: bool,
-    max_head: u32,
-) -> Result<i32> {
+pub fn speak(environment: u32, id: u32, text: JsString<'_>, has_body: bool, max_head: u32) -> Result<i32> {
     let text = text.into_latin1()?;
     let head = match RequestHead::parse(text.as_slice()) {
         Ok(head) => head,
@@ -102,14 +96,14 @@ pub fn finish_body(environment: u32, id: u32) -> Result<()> {
 
 /// The head that was told of: `reason`, and `\n name \n value` for each header.
 #[napi]
-pub fn take_head<'env>(env: &'env Env, environment: u32, id: u32) -> Result<JsString<'env>> {
+pub fn take_head(env: &Env, environment: u32, id: u32) -> Result<JsString<'_>> {
     let head = with(environment, |engine| engine.take_head(ConnectionId(id)))?;
     env.create_string_latin1(&head)
 }
 
 /// The trailers that were told of: `name \n value`, and so on.
 #[napi]
-pub fn take_trailers<'env>(env: &'env Env, environment: u32, id: u32) -> Result<JsString<'env>> {
+pub fn take_trailers(env: &Env, environment: u32, id: u32) -> Result<JsString<'_>> {
     let trailers = with(environment, |engine| engine.take_trailers(ConnectionId(id)))?;
     env.create_string_latin1(&trailers)
 }

@@ -300,6 +300,9 @@ impl Driver {
                 | Event::ShutDown { .. }
                 | Event::Secured { .. }
                 | Event::Session { .. }
+                | Event::Head { .. }
+                | Event::Complete { .. }
+                | Event::Broken { .. }
                 | Event::Replaying { .. }
                 | Event::Swapped { .. }
                 | Event::GaveUp { .. } => {}

@@ -225,11 +225,8 @@ impl<R: Reactor> Environment<R> {
             match connection.state {
                 State::Idle { .. } => self.check_idle(id),
                 State::Leased if connection.is_flowing && !connection.is_ended => {
-                    let is_done = if connection.speaker.is_some() {
-                        self.hear(id, slabs)
-                    } else {
-                        self.read(id, slabs, stopped)
-                    };
+                    let is_done =
+                        if connection.speaker.is_some() { self.hear(id, slabs) } else { self.read(id, slabs, stopped) };
                     if !is_done {
                         return false;
                     }

@@ -140,7 +140,8 @@ impl<R: Reactor> Environment<R> {
                         return true;
                     };
                     let Some(room) = slabs.room() else { return false };
-                    let Some(speaker) = self.connections.get_mut(id.0 as usize).and_then(|it| it.speaker.as_mut()) else {
+                    let Some(speaker) = self.connections.get_mut(id.0 as usize).and_then(|it| it.speaker.as_mut())
+                    else {
                         return true;
                     };
                     let count = room.len().min(speaker.chunk().len());
@@ -161,7 +162,9 @@ impl<R: Reactor> Environment<R> {
 
     /// Gives the kernel what hyper has written.
     fn write_on(&mut self, id: ConnectionId) {
-        let Some(bytes) = self.with_speaker(id, Speaker::take_written).filter(|bytes| !bytes.is_empty()) else { return };
+        let Some(bytes) = self.with_speaker(id, Speaker::take_written).filter(|bytes| !bytes.is_empty()) else {
+            return;
+        };
         let wrote = self.write(id, &bytes, false);
         self.with_speaker(id, |speaker| speaker.wrote(bytes, wrote == Wrote::Pending));
         if let Wrote::Failed(errno) = wrote {

@@ -495,7 +495,10 @@ impl World {
                 | Event::Found { .. }
                 | Event::ShutDown { .. }
                 | Event::Secured { .. }
-                | Event::Session { .. } => {}
+                | Event::Session { .. }
+                | Event::Head { .. }
+                | Event::Complete { .. }
+                | Event::Broken { .. } => {}
             }
         }
         Ok(())

@@ -75,8 +75,10 @@ impl Speaker {
         let wire = Wire::default();
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
-        let handshake = http1::Builder::new().max_headers(MOST_HEADERS).max_header_size(limits.head).handshake(wire.clone());
-        let Poll::Ready(Ok((sender, connection))) = std::pin::pin!(handshake).poll(&mut Context::from_waker(&waker)) else {
+        let handshake =
+            http1::Builder::new().max_headers(MOST_HEADERS).max_header_size(limits.head).handshake(wire.clone());
+        let Poll::Ready(Ok((sender, connection))) = std::pin::pin!(handshake).poll(&mut Context::from_waker(&waker))
+        else {
             return None;
         };
         Some(Self {
@@ -297,7 +299,10 @@ impl Speaker {
                 Poll::Ready(None) => {
                     self.body = None;
                     self.drive();
-                    return Some(Told::Complete { has_trailers: self.trailers.is_some(), is_reusable: self.is_ready() });
+                    return Some(Told::Complete {
+                        has_trailers: self.trailers.is_some(),
+                        is_reusable: self.is_ready(),
+                    });
                 }
             }
         }
