@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { whyNoNetwork } from '../lab/network.mjs'
+import { SUBJECTS } from '../lab/clients.mjs'
 import { SCENARIOS } from '../lab/scenario.mjs'
 
 const LAB = fileURLToPath(new URL('../lab/index.mjs', import.meta.url))
@@ -17,9 +18,10 @@ for (const [name, { network }] of Object.entries(SCENARIOS)) {
 
 function run (name, skip, what) {
   test(name, { skip, timeout: 120_000 }, async () => {
-    const options = [...what, '--client', 'holdfast', '--json']
+    const options = [...what, ...SUBJECTS.flatMap((client) => ['--client', client]), '--json']
     const { stdout } = await promisify(execFile)(process.execPath, [LAB, ...options]).catch((error) => error)
-    const { results: [outcome] } = JSON.parse(stdout)
-    assert.deepEqual(outcome.wrong, [], JSON.stringify(outcome))
+    const { results } = JSON.parse(stdout)
+    assert.equal(results.length, SUBJECTS.length)
+    for (const outcome of results) assert.deepEqual(outcome.wrong, [], JSON.stringify(outcome))
   })
 }

@@ -1,6 +1,7 @@
 // The clients under test, each reduced to `send(request)`, which resolves with `{ status, text }`.
 import http from 'node:http'
 import https from 'node:https'
+import process from 'node:process'
 
 /** How many handshakes there were, and how many resumed a session. */
 export const handshakes = { all: 0, resumed: 0 }
@@ -28,6 +29,22 @@ const requested = (agent) => ({ port, method, headers, body, signal }) => new Pr
   req.end(body)
 })
 
+/** The numbers of an agent of holdfast's. */
+const replaysOf = (agent) => () => Object.values(agent.stats().replays).reduce((all, one) => all + one, 0)
+
+/** The platform's fetch, over its own dispatcher or a given one; its errors are those of its causes. */
+const fetching = (dispatcher) => async ({ port, secure, method, headers, body, signal }) => {
+  const given = { ...headers }
+  delete given['Content-Length'] // fetch says that itself
+  try {
+    const url = `${secure ? 'https' : 'http'}://127.0.0.1:${port}/`
+    const res = await fetch(url, { method, headers: given, body, signal, ...dispatcher && { dispatcher } })
+    return { status: res.status, text: await res.text() }
+  } catch (error) {
+    throw error.cause ?? error
+  }
+}
+
 /** By name: `(options) => ({ send, replays })`; with `ca`, by TLS. Options that a client does not know are nothing to it. */
 export const CLIENTS = {
   node: async (options) => ({ send: requested(new (options.ca ? https : http).Agent({ keepAlive: true, ...options })) }),
@@ -51,7 +68,22 @@ export const CLIENTS = {
   async holdfast (options) {
     const { HttpAgent, HttpsAgent } = await import('../index.mjs')
     const agent = new (options.ca ? HttpsAgent : HttpAgent)(options)
-    const replays = () => Object.values(agent.stats().replays).reduce((all, one) => all + one, 0)
-    return { send: requested(agent), replays }
+    return { send: requested(agent), replays: replaysOf(agent) }
+  },
+
+  async fetch ({ ca }) {
+    if (ca) process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0' // it can be told of no other root
+    const send = fetching()
+    return { send: (request) => send({ ...request, secure: ca }) }
+  },
+
+  async 'holdfast fetch' ({ timeout, ...options }) {
+    const { FetchAgent } = await import('../index.mjs')
+    const agent = new FetchAgent(options)
+    const send = fetching(agent)
+    return { send: (request) => send({ ...request, secure: options.ca }), replays: replaysOf(agent) }
   }
 }
+
+/** Those of holdfast, which must do as the catalogue expects. */
+export const SUBJECTS = ['holdfast', 'holdfast fetch']

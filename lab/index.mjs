@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import { fileURLToPath } from 'node:url'
 import { asText, selfSigned } from '../__test__/support/tls/authority.mjs'
 import { readArguments } from '../scripts/support/arguments.mjs'
-import { CLIENTS } from './clients.mjs'
+import { CLIENTS, SUBJECTS } from './clients.mjs'
 import { inNamespace, whyNoNetwork } from './network.mjs'
 import { replayCost } from './replay-cost.mjs'
 import { judge, runScenario, SCENARIOS } from './scenario.mjs'
@@ -13,8 +13,6 @@ import { judge, runScenario, SCENARIOS } from './scenario.mjs'
 const USAGE = `usage: npm run lab -- [--only scenario]... [--client name]... [--tls] [--seed n] [--json]
 scenarios: ${Object.keys(SCENARIOS).join(', ')}
 clients: ${Object.keys(CLIENTS).join(', ')}`
-
-const SUBJECT = 'holdfast'
 
 const settings = settingsOf()
 const say = settings.json ? () => {} : console.log
@@ -36,7 +34,7 @@ for (const name of settings.scenarios) {
   // One after the other: side by side they would race each other for the machine, not the server.
   for (const client of settings.clients) report(name, client, await runOne(name, client))
 }
-const cost = settings.clients.includes(SUBJECT) && settings.scenarios.length > 1 && !identity ? await replayCost() : undefined
+const cost = settings.clients.includes('holdfast') && settings.scenarios.length > 1 && !identity ? await replayCost() : undefined
 if (cost) {
   const isDear = cost.ratio > 1.2
   if (isDear) misses++
@@ -59,12 +57,13 @@ async function runOne (name, client) {
 }
 
 function report (name, client, outcome) {
-  const wrong = client === SUBJECT ? judge(SCENARIOS[name], outcome, Boolean(identity)) : []
+  const isSubject = SUBJECTS.includes(client)
+  const wrong = isSubject ? judge(SCENARIOS[name], outcome, Boolean(identity)) : []
   misses += wrong.length ? 1 : 0
-  results.push({ scenario: name, client, ...outcome, ...(client === SUBJECT && { wrong }) })
+  results.push({ scenario: name, client, ...outcome, ...(isSubject && { wrong }) })
   const { requests = '-', failures = '-', twice = '-', replays = '-', codes = {}, error, handshakes } = outcome
   const why = error ?? Object.entries(codes).map(([code, count]) => `${code} ${count}`).join(', ')
-  const cells = [requests, failures, twice, client === SUBJECT ? replays : '-'].map(String)
+  const cells = [requests, failures, twice, isSubject ? replays : '-'].map(String)
   const resumed = handshakes?.all ? `resumed ${handshakes.resumed} of ${handshakes.all} handshakes` : ''
   const notes = [why, resumed, wrong.length ? `MISSED: ${wrong.join('; ')}` : ''].filter(Boolean).join('   ')
   say(row(name, client, ...cells) + (notes && `   ${notes}`))

@@ -16,7 +16,8 @@ const ALIASES = {
 const INSTEAD = {
   factory: 'this agent has one kind of connection',
   interceptors: 'use agent.compose()',
-  socketPath: 'pass connect: { socketPath }'
+  socketPath: 'pass connect: { socketPath }',
+  timeout: 'pass connectTimeout, headersTimeout or bodyTimeout'
 }
 
 const TIMEOUT = 300_000

@@ -121,7 +121,7 @@ mod tests {
     fn answer_is_told_as_written() {
         let head = AnswerHead::parse(b"HTTP/1.1 200 Fine\r\nSet-Cookie: a\r\nX: b\r\nset-cookie: c\r\n\r\nbody")
             .expect("whole");
-        assert_eq!((head.status, head.length), (200, 63));
+        assert_eq!((head.status, head.length), (200, 57));
         assert_eq!(head.text, b"Fine\nSet-Cookie\na\nX\nb\nset-cookie\nc");
         assert!(AnswerHead::parse(b"HTTP/1.1 200 Fine\r\nSet").is_none());
     }
