@@ -13,6 +13,19 @@ const bytes = { unit: 'MiB/s', better: 'higher', read: (run) => run.bytesPerSeco
 
 const burst = { ...secure, kind: 'burst', connections: 500 }
 
+/** Small GETs by one of fetch's callers: over its own dispatcher, and over holdfast. */
+function viaFetch (via, baseline, targets) {
+  return [1, 50].map((inFlight, at) => ({
+    name: `${via.replace(' ', '-')}-${inFlight}`,
+    title: `${via}: small GET, ${inFlight} in flight`,
+    via,
+    clients: [baseline, 'holdfast'],
+    inFlight,
+    target: targets[at],
+    ...rate
+  }))
+}
+
 /**
  * `target` is a limit on the median of the ratios to the first of the clients, Node's agent if a case does not name
  * others; without one a case is reported only.
@@ -65,6 +78,11 @@ export const CASES = [
     read: (run) => run.took,
     ...burst
   },
+  ...viaFetch('fetch', 'fetch', [1.0, 2.0]),
+  ...viaFetch('own fetch', 'fetch', [1.0, 5.0]),
+  ...viaFetch('request', 'undici Pool', [1.0, 1.0]),
+  { name: 'fetch-download', title: 'fetch: 64 MiB download', kind: 'download', via: 'fetch', clients: ['fetch', 'holdfast'], inFlight: 1, size: 64 * MIB, target: 1.0, ...bytes },
+  { name: 'fetch-upload', title: 'fetch: 64 MiB upload', kind: 'upload', via: 'fetch', clients: ['fetch', 'holdfast'], inFlight: 1, size: 64 * MIB, target: 1.0, ...bytes },
   {
     name: 'tls-memory',
     title: 'TLS: 2,000 idle connections',

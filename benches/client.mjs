@@ -4,10 +4,12 @@ import http from 'node:http'
 import https from 'node:https'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fetching } from './fetching.mjs'
+import { summary, transfers } from './measuring.mjs'
 
 const plan = JSON.parse(process.argv[2])
 const { request } = plan.ca ? https : http
-const Agent = await agentClass(plan.client)
+const Agent = plan.via ? undefined : await agentClass(plan.client)
 const server = { host: '127.0.0.1', port: plan.port }
 const trust = plan.ca ? { ca: plan.ca, servername: 'localhost' } : {}
 const CHUNK = Buffer.alloc(64 * 1024, 'x')
@@ -15,7 +17,7 @@ const warmUpMs = 2000 // by then V8 has compiled what it will
 
 process.once('disconnect', () => process.exit()) // the parent is gone, or has the result
 
-const kinds = { get, download, upload, burst }
+const kinds = plan.via ? await fetching(plan) : { get, download, upload, burst }
 if (plan.kind === 'memory') {
   process.send(await memory(), () => process.disconnect())
 } else {
@@ -47,7 +49,7 @@ function get () {
 function download () {
   const agent = new Agent({ keepAlive: true, ...trust })
   const options = { ...server, path: '/download', agent }
-  return (ms) => transfers(ms, async () => {
+  return (ms) => transfers(ms, plan.size, async () => {
     const { bytes } = await exchange(options)
     if (bytes !== plan.size) throw new Error(`got ${bytes} of ${plan.size} bytes`)
   })
@@ -57,7 +59,7 @@ function upload () {
   const agent = new Agent({ keepAlive: true, ...trust })
   const headers = { 'content-length': plan.size }
   const options = { ...server, path: '/upload', method: 'POST', headers, agent }
-  return (ms) => transfers(ms, async () => {
+  return (ms) => transfers(ms, plan.size, async () => {
     const { headers: answer } = await exchange(options, sendBody)
     const read = Number(answer['x-request-length'])
     if (!(read > plan.size)) throw new Error(`nginx read ${read} of ${plan.size} bytes`)
@@ -127,7 +129,7 @@ function closedLoop (options, ms) {
     for (let n = 0; n < plan.inFlight; n++) begin()
     setTimeout(() => {
       isGoing = false
-      result = summary(latencies, performance.now() - from, process.cpuUsage(cpu))
+      result = summary(latencies, performance.now() - from, process.cpuUsage(cpu), plan.size)
     }, ms)
   })
 }
@@ -146,34 +148,6 @@ function burst () {
     agent.destroy()
     await sleep(100)
     return { took, loopDelay: delay.max / 1e6 }
-  }
-}
-
-/** One whole transfer after the other, as many as begin within so long. */
-async function transfers (ms, once) {
-  const latencies = []
-  const cpu = process.cpuUsage()
-  const from = performance.now()
-  let start = from
-  do {
-    await once()
-    const end = performance.now()
-    latencies.push(end - start)
-    start = end
-  } while (start - from < ms)
-  return summary(latencies, start - from, process.cpuUsage(cpu))
-}
-
-function summary (latencies, ms, cpu) {
-  const sorted = Float64Array.from(latencies).sort()
-  const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]
-  return {
-    requests: sorted.length,
-    perSecond: sorted.length / ms * 1000,
-    ...(plan.size && { bytesPerSecond: sorted.length * plan.size / ms * 1000 }),
-    p50: at(0.5),
-    p99: at(0.99),
-    cpuPerRequest: (cpu.user + cpu.system) / sorted.length
   }
 }
 
