@@ -186,7 +186,7 @@ describe('connections', () => {
 })
 
 describe('aborts', () => {
-  const silent = () => rawServer(() => {})
+  const silent = () => rawServer((socket) => socket.resume())
 
   within('before_the_request_nothing_is_sent', async ({ origin, fetch, server }) => {
     await assert.rejects(fetch(origin, { signal: AbortSignal.abort(new Error('never')) }), { message: 'never' })

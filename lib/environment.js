@@ -73,11 +73,16 @@ class Environment {
   #deliver () {
     const table = this.#table
     const count = table[COUNT]
-    let isFirst = true
+    let before = NOTHING
+    let whose = -1
     while (table[CURSOR] < count) {
-      if (!isFirst) this.#runTicks()
-      isFirst = false
       const at = HEADER + ROW * table[CURSOR]++
+      const kind = table[at]
+      // The parts of one answer that came together are told together.
+      const isOfBefore = table[at + 1] === whose && ((before === HEAD && kind === DATA) || kind === COMPLETE)
+      if (before !== NOTHING && !isOfBefore) this.#runTicks()
+      before = kind
+      whose = table[at + 1]
       this.#dispatch(table[at], table[at + 1], table[at + 2], table[at + 3])
     }
     // Only now has everybody seen what the old ones hold.

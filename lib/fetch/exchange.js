@@ -13,6 +13,7 @@ class Exchange {
   #received = 0
   #sent = 0
   #maxSize
+  #isDoomed = false
   #pool
   #attempts = 1
   /** Milliseconds until another attempt, once this one's answer is over. */
@@ -70,16 +71,22 @@ class Exchange {
     if (this.#maxSize > -1 && length > this.#maxSize) this.fail(new ResponseExceededMaxSizeError())
   }
 
+  /** Its answer is too large. Whoever has just heard of its head must have had the time to look at it. */
+  #doom () {
+    this.#isDoomed = true
+    setImmediate(() => this.fail(new ResponseExceededMaxSizeError()))
+  }
+
   data (chunk) {
-    if (this.isOver || this.#wait !== undefined) return
+    if (this.isOver || this.#isDoomed || this.#wait !== undefined) return
     this.#received += chunk.length
-    if (this.#maxSize > -1 && this.#received > this.#maxSize) return this.fail(new ResponseExceededMaxSizeError())
+    if (this.#maxSize > -1 && this.#received > this.#maxSize) return this.#doom()
     if (channels.bodyChunkReceived.hasSubscribers) channels.bodyChunkReceived.publish({ request: this.request, chunk })
     this.#tell(() => this.#handler.data(chunk))
   }
 
   complete (trailers) {
-    if (this.isOver) return
+    if (this.isOver || this.#isDoomed) return
     if (this.#wait !== undefined) return this.#goAgain()
     this.#end()
     this.request.completed = true

@@ -129,11 +129,11 @@ impl Bridge {
             return;
         }
         loop {
-            let rows = self.next_batch();
+            let (rows, deliveries) = self.next_batch();
             if rows == 0 {
                 break;
             }
-            if rows >= GATHER_FROM {
+            if deliveries >= GATHER_FROM {
                 self.with(Engine::gather);
             }
             let goes_on = self.call_back();
@@ -153,17 +153,17 @@ impl Bridge {
         });
     }
 
-    /// Fills the event table; answers how many events there are to tell.
-    fn next_batch(&self) -> usize {
+    /// Fills the event table; answers how many events there are to tell, in how many deliveries.
+    fn next_batch(&self) -> (usize, usize) {
         let fill = || {
             let mut engine = self.engine.borrow_mut();
             let mut events = self.events.borrow_mut();
             let wants_slabs = || self.slabs.borrow().vacant().is_some();
-            engine.as_mut().map_or(0, |engine| events.fill(engine, wants_slabs))
+            engine.as_mut().map_or((0, 0), |engine| events.fill(engine, wants_slabs))
         };
-        let rows = guarded(fill).unwrap_or(0);
-        if rows > 0 {
-            return rows;
+        let batch = guarded(fill).unwrap_or_default();
+        if batch.0 > 0 {
+            return batch;
         }
         // Sockets that the last batch had no room for: JavaScript has lent new slabs since.
         let has_backlog = self.engine.borrow().as_ref().is_some_and(Engine::has_backlog);
@@ -172,7 +172,7 @@ impl Bridge {
             slabs.rewind();
             self.with(|engine| engine.catch_up(&mut *slabs));
         }
-        if has_backlog { guarded(fill).unwrap_or(0) } else { 0 }
+        if has_backlog { guarded(fill).unwrap_or_default() } else { (0, 0) }
     }
 
     /// `false` if JavaScript cannot run any more.

@@ -57,9 +57,10 @@ impl EventTable {
         bytes.first_chunk().map_or(0, |number| i32::from_ne_bytes(*number))
     }
 
-    /// Writes as many events as fit, and the cursor back to the start; answers how many. `wants_slabs` is asked afterwards:
+    /// Writes as many events as fit, and the cursor back to the start; answers how many, and how many deliveries that is: the
+    /// parts of one answer are one. `wants_slabs` is asked afterwards:
     /// a slab must not be replaced before all that was read into it has been told.
-    pub(super) fn fill(&mut self, engine: &mut Engine, wants_slabs: impl FnOnce() -> bool) -> usize {
+    pub(super) fn fill(&mut self, engine: &mut Engine, wants_slabs: impl FnOnce() -> bool) -> (usize, usize) {
         let capacity = self.0.len() / size_of::<i32>();
         // SAFETY: `lib` never shows this buffer to anyone, so nobody detaches it; Rust runs here, not JavaScript.
         let bytes = unsafe { self.0.from(0) };
@@ -68,10 +69,16 @@ impl EventTable {
                 place.copy_from_slice(&number.to_ne_bytes());
             }
         };
-        let mut rows = 0;
+        let (mut rows, mut deliveries) = (0, 0);
         while HEADER + (rows + 1) * ROW <= capacity {
             let Some(event) = engine.next_event() else { break };
             let at = HEADER + rows * ROW;
+            let is_part = match event {
+                Event::Head { .. } => true,
+                Event::Data { id, .. } => engine.is_spoken(id),
+                _ => false,
+            };
+            deliveries += usize::from(!is_part);
             for (column, number) in row(event).into_iter().enumerate() {
                 put(at + column, number);
             }
@@ -80,7 +87,7 @@ impl EventTable {
         put(CURSOR, 0);
         put(COUNT, i32::try_from(rows).unwrap_or(i32::MAX));
         put(WANTED, i32::from(!engine.has_events() && wants_slabs()));
-        rows
+        (rows, deliveries)
     }
 }
 

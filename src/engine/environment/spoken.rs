@@ -63,7 +63,9 @@ impl<R: Reactor> Environment<R> {
         self.connection(id)?.speaker.as_mut().map(|speaker| work(speaker))
     }
 
-    pub(super) fn is_spoken(&self, id: ConnectionId) -> bool {
+    /// Whether the engine speaks HTTP on a connection.
+    #[must_use]
+    pub fn is_spoken(&self, id: ConnectionId) -> bool {
         self.connections.get(id.0 as usize).is_some_and(|connection| connection.speaker.is_some())
     }
 
@@ -71,20 +73,21 @@ impl<R: Reactor> Environment<R> {
     pub(super) fn hear(&mut self, id: ConnectionId, slabs: &mut impl Slabs) -> bool {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.resize(READ, 0);
+        // What came earlier is told first: behind it may be the end.
         let mut is_done = self.progress(id, Some(slabs));
         for _ in 0..READS_PER_TURN {
-            // What came earlier is told first: behind it may be the end.
-            if !is_done || !self.hear_once(id, &mut scratch) {
+            let may_have_more = is_done && self.hear_once(id, &mut scratch);
+            is_done = is_done && self.progress(id, Some(slabs));
+            if !may_have_more {
                 break;
             }
-            is_done = self.progress(id, Some(slabs));
         }
         self.scratch = scratch;
         self.read_on(id);
         is_done
     }
 
-    /// Whether hyper has got something to go on with, and there may be more.
+    /// Gives hyper what one read brings; whether there may be more.
     fn hear_once(&mut self, id: ConnectionId, scratch: &mut [u8]) -> bool {
         let Some(connection) = self.connections.get_mut(id.0 as usize) else { return false };
         if !connection.is_flowing || connection.has_untold() || connection.speaker.is_none() {
@@ -100,7 +103,7 @@ impl<R: Reactor> Environment<R> {
                 }
                 self.with_speaker(id, |speaker| speaker.feed(bytes));
                 self.tell_sessions(id);
-                return true;
+                return count == scratch.len();
             }
             Received::End => self.died(id, Death::Fin),
             Received::Nothing => {
@@ -124,16 +127,16 @@ impl<R: Reactor> Environment<R> {
             match told {
                 None => break,
                 Some(Told::Head { status, is_upgrade }) => {
-                    self.tell_soon(Event::Head { id, status, is_upgrade });
+                    self.tell_of(slabs.is_some(), Event::Head { id, status, is_upgrade });
                     if is_upgrade {
                         // What comes now is read when somebody else is there to hear it.
                         break;
                     }
                 }
                 Some(Told::Complete { has_trailers, is_reusable }) => {
-                    self.tell_soon(Event::Complete { id, has_trailers, is_reusable });
+                    self.tell_of(slabs.is_some(), Event::Complete { id, has_trailers, is_reusable });
                 }
-                Some(Told::Broken(breakage)) => self.tell_soon(Event::Broken { id, breakage }),
+                Some(Told::Broken(breakage)) => self.tell_of(slabs.is_some(), Event::Broken { id, breakage }),
                 Some(Told::Chunk) => {
                     let Some(slabs) = slabs.as_deref_mut() else {
                         self.read_on(id);
@@ -158,6 +161,15 @@ impl<R: Reactor> Environment<R> {
             self.tell_soon(Event::Written { id });
         }
         true
+    }
+
+    /// A turn tells at its end; whatever comes outside of one needs another.
+    fn tell_of(&mut self, is_turn: bool, event: Event) {
+        if is_turn {
+            self.tell(event);
+        } else {
+            self.tell_soon(event);
+        }
     }
 
     /// Gives the kernel what hyper has written.
