@@ -73,11 +73,8 @@ impl EventTable {
         while HEADER + (rows + 1) * ROW <= capacity {
             let Some(event) = engine.next_event() else { break };
             let at = HEADER + rows * ROW;
-            let is_part = match event {
-                Event::Head { .. } => true,
-                Event::Data { id, .. } => engine.is_spoken(id),
-                _ => false,
-            };
+            let is_part =
+                matches!(event, Event::Head { .. }) || matches!(event, Event::Data { id, .. } if engine.is_spoken(id));
             deliveries += usize::from(!is_part);
             for (column, number) in row(event).into_iter().enumerate() {
                 put(at + column, number);
