@@ -121,8 +121,8 @@ impl<R: Reactor> Environment<R> {
                 }
             }
             Link::Open(_) | Link::Opening { .. } | Link::Waiting | Link::Proving(_) => Ok(None),
-            // Where to is still to be said, or that it could not be opened is still to be told.
-            Link::None if connection.state == State::Connecting => Ok(None),
+            // That it could not be opened is still to be told.
+            Link::None if connection.trouble.is_some() => Ok(None),
             Link::None | Link::Foreign => return Wrote::Failed(libc::EPIPE),
         };
         match sent {
