@@ -1,0 +1,118 @@
+//! HTTP that the engine speaks itself: what is told of an answer, and that hyper does not notice a replay below it.
+
+#[expect(dead_code, reason = "each suite uses its part")]
+mod support;
+
+use bytes::Bytes;
+use holdfast::engine::environment::Event;
+use holdfast::engine::http::{Breakage, Limits, RequestHead};
+use holdfast::engine::pool::{CloseReason, ConnectionId};
+
+use support::driver::{Driver, options};
+use support::server::FaultServer;
+
+const LIMITS: Limits = Limits { head: 16 * 1024 };
+const GET: &str = "GET\n/\nhost\na.example";
+
+/// Begins an exchange, which the connection can have.
+fn speak(driver: &mut Driver, id: ConnectionId, head: &str, has_body: bool) {
+    let head = RequestHead::parse(head.as_bytes()).expect("a request");
+    assert!(driver.environment.speak(id, head, has_body, LIMITS), "the connection can have an exchange");
+}
+
+/// The answer's end: its head, whether the connection is fit for another, and the body.
+fn answer(driver: &mut Driver, id: ConnectionId) -> (String, bool, String) {
+    let is_end = move |event: &Event| matches!(event, Event::Complete { id: whose, .. } if *whose == id);
+    driver.until("complete", |driver| driver.events.iter().any(is_end));
+    let at = driver.events.iter().position(is_end).expect("it was told");
+    let Event::Complete { is_reusable, .. } = driver.events.remove(at) else { unreachable!("the end of an answer") };
+    let head = String::from_utf8(driver.environment.take_head(id)).expect("text");
+    let body = String::from_utf8_lossy(driver.received(id)).into_owned();
+    (head, is_reusable, body)
+}
+
+#[test]
+fn exchanges_follow_each_other_on_one_connection() {
+    let server = FaultServer::start("two_exchanges");
+    let mut driver = Driver::new(options());
+    let id = driver.open(&server);
+    for exchange in 0..2 {
+        speak(&mut driver, id, GET, false);
+        let (head, is_reusable, _) = answer(&mut driver, id);
+        assert!(head.starts_with("OK\n"), "{head}");
+        assert!(is_reusable, "exchange {exchange}");
+        driver.release(id);
+        if exchange == 0 {
+            assert_eq!(driver.reuse(true), id);
+        }
+    }
+    assert_eq!(driver.events.iter().filter(|event| matches!(event, Event::Head { status: 200, .. })).count(), 2);
+}
+
+#[test]
+fn replay_happens_below_hyper_with_the_body_that_was_pushed() {
+    let server = FaultServer::start("fin_after_second_body");
+    let mut driver = Driver::new(options());
+    let id = driver.open(&server);
+    speak(&mut driver, id, GET, false);
+    answer(&mut driver, id);
+    driver.release(id);
+    assert_eq!(driver.reuse(true), id);
+    speak(&mut driver, id, "PUT\n/\nHost\na.example\ncontent-length\n4", true);
+    for piece in ["xx", "xx"] {
+        assert!(driver.environment.push_body(id, Bytes::from_static(piece.as_bytes())), "there is room");
+    }
+    driver.environment.finish_body(id);
+    let (head, is_reusable, _) = answer(&mut driver, id);
+    assert!(head.starts_with("OK\n") && is_reusable, "{head}");
+    let replaying = Event::Replaying { id, reason: CloseReason::PeerFin };
+    assert!(driver.events.contains(&replaying), "{:?}", driver.events);
+    assert_eq!(server.heads(), [2, 1]);
+}
+
+#[test]
+fn request_before_the_connection_is_open_leaves_with_it() {
+    let server = FaultServer::start("two_exchanges");
+    let mut driver = Driver::new(options());
+    let id = driver.reserve();
+    driver.connect(id, support::driver::place_of(server.address()));
+    speak(&mut driver, id, GET, false);
+    assert!(answer(&mut driver, id).1);
+}
+
+#[test]
+fn answer_that_is_cut_is_told_by_the_end_alone() {
+    let server = FaultServer::start("fin_after_response_byte");
+    let mut driver = Driver::new(options());
+    let id = driver.open(&server);
+    speak(&mut driver, id, GET, false);
+    answer(&mut driver, id);
+    driver.release(id);
+    assert_eq!(driver.reuse(true), id);
+    speak(&mut driver, id, GET, false);
+    driver.until_told(Event::End { id });
+    let is_of_answer = |event: &Event| matches!(event, Event::Complete { .. } | Event::Broken { .. });
+    assert!(!driver.events.iter().any(is_of_answer), "{:?}", driver.events);
+}
+
+#[test]
+fn answer_with_two_lengths_is_broken() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let address = listener.local_addr().expect("a bound address");
+    let server = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut socket, _) = listener.accept().expect("a client");
+        let mut head = [0; 1024];
+        assert!(socket.read(&mut head).expect("a head") > 0);
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
+        socket.write_all(answer).expect("room for an answer");
+        socket.read(&mut head).expect("the client's end")
+    });
+    let mut driver = Driver::new(options());
+    let id = driver.reserve();
+    driver.connect(id, support::driver::place_of(address));
+    speak(&mut driver, id, GET, false);
+    driver.until_told(Event::Broken { id, breakage: Breakage::Length });
+    driver.close(id, CloseReason::Error);
+    assert_eq!(server.join().expect("the server ends"), 0);
+}
