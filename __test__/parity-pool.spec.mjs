@@ -21,11 +21,20 @@ parity('max_sockets_1_queues_the_second_request', async (run) => {
   run.note('accepted', server.accepted.length)
 })
 
+// One answer at a time, so that the order in which sockets become free is the script's and not the kernel's.
 parity('max_sockets_2_serves_six_requests_in_order', async (run) => {
-  const server = await run.http((req, res) => { run.wire.push(req.url); res.end(req.url) })
+  const answers = new Map()
+  const server = await run.http((req, res) => { run.wire.push(req.url); answers.set(req.url, res) })
   const agent = run.agent({ maxSockets: 2 })
-  for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) run.get(name, to(server, agent, { path: `/${name}` }))
+  const urls = ['a', 'b', 'c', 'd', 'e', 'f'].map((name) => {
+    run.get(name, to(server, agent, { path: `/${name}` }))
+    return `/${name}`
+  })
   run.pool(agent, 'requested')
+  for (const [at, url] of urls.entries()) {
+    await until(() => urls.slice(at, at + 2).every((due) => answers.has(due)))
+    answers.get(url).end(url)
+  }
   await run.done()
   run.note('accepted', server.accepted.length)
   run.wire.sort()
