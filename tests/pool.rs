@@ -104,7 +104,7 @@ fn waiter_is_not_handed_a_connection_that_the_peer_has_closed() {
     driver.close(id, CloseReason::Finished);
     assert_eq!(driver.closed(CloseReason::PeerFin), 1);
     let (agent, now) = (driver.agent, driver.now());
-    let (granted, id) = driver.environment.grant(agent, now).unwrap();
+    let (granted, Lease::New(id)) = driver.environment.grant(agent, now).unwrap() else { panic!("a new connection") };
     assert_eq!(granted, waiter);
     driver.connect_to(id, &server);
     driver.exchange(id, OK);
@@ -170,7 +170,7 @@ fn idle_connection_of_another_origin_makes_room_for_a_waiter_at_the_total() {
     let Lease::Waiting(waiter) = driver.environment.checkout(agent, other, true, now) else { panic!("no room") };
     driver.until_told(Event::Ended { id: idle, reason: CloseReason::Evicted });
     driver.until_told(Event::Gone { id: idle });
-    let (granted, id) = driver.environment.grant(agent, now).unwrap();
+    let (granted, Lease::New(id)) = driver.environment.grant(agent, now).unwrap() else { panic!("a new connection") };
     assert_eq!(granted, waiter);
     driver.connect_to(id, &server);
     server.wait_for(&Seen::Fin(0));

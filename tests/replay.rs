@@ -105,7 +105,7 @@ fn request_of_which_nothing_had_left_goes_out_on_a_fresh_connection_even_if_not_
     assert!(driver.events.contains(&Event::Written { id }));
     assert!(driver.events.contains(&Event::Swapped { id }));
     let tally = driver.tally();
-    assert_eq!((tally.replays, server.heads()), ([0; 4], vec![1, 1]));
+    assert_eq!((tally.replays, server.heads()), ([0; 5], vec![1, 1]));
 }
 
 #[test]

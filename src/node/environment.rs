@@ -15,7 +15,8 @@ use super::options::{NativeAgentOptions, NativeLimits, NativePolicy, NativeTarge
 use super::stats::{NativeFacts, NativeOriginStats};
 use super::tls::{NativeHandshake, NativeProxy, NativeTlsContext, NativeTlsFailure};
 use crate::engine::connect::{Failure, Refused, Target};
-use crate::engine::environment::{AgentId, Detached, Trouble};
+use crate::engine::environment::{AgentId, Detached, Lease, Trouble};
+use crate::engine::http::Limits;
 use crate::engine::lifetime::Hint;
 use crate::engine::pool::{CloseReason, ConnectionId, OriginId, WaiterId};
 use crate::engine::retry::Policy;
@@ -100,6 +101,18 @@ pub struct NativeDetached {
 #[derive(Debug)]
 pub struct NativeEnvironment {
     bridge: Rc<Bridge>,
+}
+
+/// A live connection's number; `-1 - number` of a new one; `-1 - number` less 2^32 of a stream; a waiter's number; or
+/// `Infinity`, no room.
+pub(super) fn lease_number(lease: Lease) -> f64 {
+    match lease {
+        Lease::Reused(id) => f64::from(id.0),
+        Lease::New(id) => -1.0 - f64::from(id.0),
+        Lease::Stream(id) => -1.0 - f64::from(id.0) - WAITERS,
+        Lease::Waiting(waiter) => waiter_number(waiter),
+        Lease::QueueFull => f64::INFINITY,
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "as many waiters would take centuries")]
@@ -220,13 +233,38 @@ impl NativeEnvironment {
         self.with(|engine| engine.reserve_anyway(AgentId(agent), OriginId(origin), Instant::now()).0)
     }
 
-    /// The waiter there is room for and its new connection, or nothing.
+    /// The waiter there is room for and what it gets, as `checkout` answers it, or nothing.
     #[napi]
     pub fn grant(&self, agent: u32) -> Result<Option<Vec<f64>>> {
         self.with(|engine| {
             let granted = engine.grant(AgentId(agent), Instant::now());
-            granted.map(|(waiter, id)| vec![waiter_number(waiter), f64::from(id.0)])
+            granted.map(|(waiter, lease)| vec![waiter_number(waiter), lease_number(lease)])
         })
+    }
+
+    /// Whether exchanges with an origin share a connection, as far as anybody knows.
+    #[napi]
+    pub fn set_shared(&self, agent: u32, origin: u32, is_shared: bool) -> Result<()> {
+        self.with(|engine| engine.set_shared(AgentId(agent), OriginId(origin), is_shared))
+    }
+
+    /// An open connection speaks HTTP/2 from here on: the number of its exchange's stream.
+    #[napi]
+    pub fn share(&self, id: u32, max_head: u32) -> Result<Option<u32>> {
+        let limits = Limits { head: max_head as usize };
+        self.with(|engine| engine.share(ConnectionId(id), limits, Instant::now()).map(|stream| stream.0))
+    }
+
+    /// What was sent of the body of a stream whose request begins again.
+    #[napi]
+    pub fn take_body(&self, id: u32) -> Result<Buffer> {
+        Ok(self.with(|engine| engine.take_body(ConnectionId(id)))?.into())
+    }
+
+    /// The exchange of `from` begins again at `to`.
+    #[napi]
+    pub fn inherit(&self, to: u32, from: u32) -> Result<()> {
+        self.with(|engine| engine.inherit(ConnectionId(to), ConnectionId(from)))
     }
 
     /// Says of a waiter's lease whether its request may be sent twice, and how many milliseconds it waited.

@@ -39,6 +39,8 @@ enum Kind {
     Head,
     Complete,
     Broken,
+    Reset,
+    Room,
 }
 
 /// The shared table.
@@ -116,6 +118,8 @@ fn row(event: Event) -> [i32; ROW] {
             [Kind::Complete as i32, number(id.0), i32::from(has_trailers), i32::from(is_reusable)]
         }
         Event::Broken { id, breakage } => [Kind::Broken as i32, number(id.0), breakage as i32, 0],
+        Event::Reset { id, code } => [Kind::Reset as i32, number(id.0), number(code), 0],
+        Event::Room { agent } => [Kind::Room as i32, number(agent.0), 0, 0],
         #[expect(clippy::cast_possible_truncation, reason = "halves of a number")]
         Event::GaveUp { agent, waiter } => {
             [Kind::GaveUp as i32, number(agent.0), number(waiter.0 as u32), number((waiter.0 >> 32) as u32)]

@@ -11,8 +11,8 @@ use napi::bindgen_prelude::*;
 use napi_derive::napi;
 
 use super::bridge::{Engine, bridge};
-use super::environment::waiter_number;
-use crate::engine::environment::{AgentId, Lease, Wrote};
+use super::environment::{lease_number, waiter_number};
+use crate::engine::environment::{AgentId, Wrote};
 use crate::engine::http::{Limits, Misfit, RequestHead};
 use crate::engine::pool::{ConnectionId, OriginId, Release};
 
@@ -28,14 +28,12 @@ fn wrote(wrote: Wrote) -> i32 {
     }
 }
 
-/// A live connection's number; `-1 - number` of a new one; a waiter's number (from 2^32 on); or `Infinity`, no room.
+/// A live connection's number; `-1 - number` of a new one; `-1 - number` less 2^32 of a share of one (HTTP/2); a waiter's
+/// number (from 2^32 on); or `Infinity`, no room.
 #[napi]
 pub fn checkout(environment: u32, agent: u32, origin: u32, idempotent: bool) -> Result<f64> {
-    with(environment, |engine| match engine.checkout(AgentId(agent), OriginId(origin), idempotent, Instant::now()) {
-        Lease::Reused(id) => f64::from(id.0),
-        Lease::New(id) => -1.0 - f64::from(id.0),
-        Lease::Waiting(waiter) => waiter_number(waiter),
-        Lease::QueueFull => f64::INFINITY,
+    with(environment, |engine| {
+        lease_number(engine.checkout(AgentId(agent), OriginId(origin), idempotent, Instant::now()))
     })
 }
 
@@ -72,14 +70,19 @@ pub fn write_bytes(environment: u32, id: u32, bytes: Uint8ArraySlice<'_>, more: 
 #[napi]
 pub fn speak(environment: u32, id: u32, text: JsString<'_>, has_body: bool, max_head: u32) -> Result<i32> {
     let text = text.into_latin1()?;
-    let head = match RequestHead::parse(text.as_slice()) {
-        Ok(head) => head,
-        Err(Misfit::Method) => return Ok(1),
-        Err(Misfit::Path) => return Ok(2),
-        Err(Misfit::Header) => return Ok(3),
-    };
     let limits = Limits { head: max_head as usize };
-    with(environment, |engine| if engine.speak(ConnectionId(id), head, has_body, limits) { 0 } else { 4 })
+    with(environment, |engine| match RequestHead::parse(text.as_slice()) {
+        Ok(head) => {
+            if engine.speak(ConnectionId(id), head, has_body, limits) {
+                0
+            } else {
+                4
+            }
+        }
+        Err(Misfit::Method) => 1,
+        Err(Misfit::Path) => 2,
+        Err(Misfit::Header) => 3,
+    })
 }
 
 /// A piece of a request's body. `false`: wait for `Written`.

@@ -50,6 +50,8 @@ pub struct NativeAgentOptions {
     pub connect_timeout: Option<f64>,
     /// Longest time for a waiting checkout.
     pub queue_timeout: Option<f64>,
+    /// Without a word for so long, an HTTP/2 peer is asked whether it is there.
+    pub ping_interval: Option<f64>,
     /// Unacknowledged bytes give a connection up after so long.
     pub tcp_user_timeout: Option<f64>,
     /// Between two keep-alive probes.
@@ -156,6 +158,7 @@ impl From<NativeAgentOptions> for AgentOptions {
             },
             connect_timeout: options.connect_timeout.map(duration),
             queue_timeout: options.queue_timeout.map(duration),
+            ping_interval: options.ping_interval.map(duration),
         }
     }
 }

@@ -35,6 +35,7 @@ pub(crate) fn options() -> AgentOptions {
         knobs: Knobs::default(),
         connect_timeout: None,
         queue_timeout: None,
+        ping_interval: None,
     }
 }
 
@@ -157,6 +158,12 @@ impl Driver {
 
     pub(crate) fn received(&self, id: ConnectionId) -> &[u8] {
         self.received.get(&id).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// What was told and has come is not this connection's: its number is free.
+    pub(crate) fn forget(&mut self, id: ConnectionId) {
+        self.events.retain(|event| event.connection() != Some(id));
+        self.received.remove(&id);
     }
 
     /// Blocks until the kernel has bytes, FIN or a reset for a connection. The loop does not turn, and nothing is looked
@@ -303,6 +310,8 @@ impl Driver {
                 | Event::Head { .. }
                 | Event::Complete { .. }
                 | Event::Broken { .. }
+                | Event::Reset { .. }
+                | Event::Room { .. }
                 | Event::Replaying { .. }
                 | Event::Swapped { .. }
                 | Event::GaveUp { .. } => {}

@@ -1,6 +1,7 @@
 //! What drives the engine in these suites: a loop, memory, and servers that misbehave by script.
 
 pub(crate) mod driver;
+pub(crate) mod peer;
 pub(crate) mod ports;
 pub(crate) mod reactor;
 mod script;

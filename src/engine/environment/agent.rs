@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{AgentId, Environment};
 use crate::engine::lifetime::{self, Learned};
-use crate::engine::pool::{self, Counts, OriginId, Pool};
+use crate::engine::pool::{self, ConnectionId, Counts, OriginId, Pool};
 use crate::engine::reactor::Reactor;
 use crate::engine::retry::{Budget, Policy, Share};
 use crate::engine::stats::Tally;
@@ -26,6 +26,8 @@ pub struct AgentOptions {
     pub connect_timeout: Option<Duration>,
     /// Longest time for a waiter.
     pub queue_timeout: Option<Duration>,
+    /// After so long without a word, the peer of a shared connection is asked whether it is there.
+    pub ping_interval: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub(super) struct Record {
     pub(super) tally: Tally,
     budget: Budget,
     learned: Learned,
+    /// The connection in use that its exchanges share.
+    pub(super) carrier: Option<ConnectionId>,
 }
 
 /// One agent of an environment.
@@ -46,7 +50,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    fn record(&mut self, origin: OriginId) -> &mut Record {
+    pub(super) fn record(&mut self, origin: OriginId) -> &mut Record {
         let record = self.records.get_mut(origin.0 as usize).and_then(Option::as_mut);
         record.expect("an origin has a record as long as it is in the pool")
     }
@@ -135,6 +139,7 @@ impl<R: Reactor> Environment<R> {
                 tally: Tally::default(),
                 budget: Budget::new(now),
                 learned: Learned::default(),
+                carrier: None,
             });
         }
         origin

@@ -18,6 +18,8 @@ pub enum Lease {
     Reused(ConnectionId),
     /// A place for a new one: say where to with [`Environment::connect`].
     New(ConnectionId),
+    /// A share of a live connection.
+    Stream(ConnectionId),
     /// None yet.
     Waiting(WaiterId),
     /// None, and no room to wait.
@@ -32,15 +34,21 @@ impl<R: Reactor> Environment<R> {
         if !self.gathering {
             self.look_at_clocks();
         }
+        if self.agent(agent).pool.waiting(origin) == 0
+            && let Some(carrier) = self.carrier_with_room(agent, origin)
+        {
+            return Lease::Stream(self.open_stream(carrier, idempotent));
+        }
         loop {
             match self.agent(agent).pool.checkout(origin) {
+                Checkout::Candidate(id) if self.ended_unheard(id) => {}
                 Checkout::Candidate(id) => match self.usable(id, now) {
                     Ok(idle_since) => {
                         self.agent(agent).pool.take(origin, id);
                         let age = now.saturating_duration_since(idle_since);
                         self.agent(agent).tally(origin).idle_age.record_micros(age);
                         self.lease(id, idempotent, Some(idle_since));
-                        return Lease::Reused(id);
+                        return self.share_again(id).map_or(Lease::Reused(id), Lease::Stream);
                     }
                     Err(reason) => self.end_idle(id, reason),
                 },
@@ -68,10 +76,14 @@ impl<R: Reactor> Environment<R> {
         self.reserve(agent, origin, false, now)
     }
 
-    /// The longest waiter that there is room for now, and its new connection.
-    pub fn grant(&mut self, agent: AgentId, now: Instant) -> Option<(WaiterId, ConnectionId)> {
+    /// The longest waiter that there is room for now, and its new connection or its share of one.
+    pub fn grant(&mut self, agent: AgentId, now: Instant) -> Option<(WaiterId, Lease)> {
+        self.now = now;
+        if let Some((waiter, stream)) = self.grant_stream(agent) {
+            return Some((waiter, Lease::Stream(stream)));
+        }
         let (waiter, origin) = self.agent(agent).pool.grant()?;
-        Some((waiter, self.reserve(agent, origin, false, now)))
+        Some((waiter, Lease::New(self.reserve(agent, origin, false, now))))
     }
 
     /// Says of a lease that was granted or handed over whether its request may be sent twice, and how long it waited.
@@ -159,6 +171,7 @@ impl<R: Reactor> Environment<R> {
 
     /// Closes a connection at once: what was not sent is lost. [`Event::Gone`] follows.
     pub fn close(&mut self, id: ConnectionId, reason: CloseReason, reset: bool) {
+        self.unshare(id);
         self.begin_closing(id, reason);
         let Some(connection) = self.connections.get_mut(id.0 as usize) else { return };
         if reset && let Some(open) = connection.open() {
@@ -173,6 +186,7 @@ impl<R: Reactor> Environment<R> {
 
     /// Closes and forgets a connection that the embedder has no socket for, or one whose socket is its own.
     pub fn discard(&mut self, id: ConnectionId, reason: CloseReason) {
+        self.unshare(id);
         self.begin_closing(id, reason);
         if let Some(connection) = self.connections.get_mut(id.0 as usize) {
             connection.cut(&mut self.reactor, None);
@@ -302,7 +316,7 @@ impl<R: Reactor> Environment<R> {
         let State::Idle { since, until } = connection.state else { return Err(CloseReason::Error) };
         match until {
             Some((at, reason)) if at <= now => Err(reason),
-            Some(_) | None if gathering && connection.target.is_some() => Ok(since),
+            Some(_) | None if connection.shared.is_some() || gathering && connection.target.is_some() => Ok(since),
             Some(_) | None => connection.liveness().map(|()| since),
         }
     }
@@ -319,7 +333,7 @@ impl<R: Reactor> Environment<R> {
         connection.state = State::Leased;
         connection.is_held = true;
         // What comes between the lease and the request's first byte is no answer to it.
-        connection.is_unverified = connection.target.is_some();
+        connection.is_unverified = connection.target.is_some() && connection.shared.is_none();
         connection.begin_exchange(idempotent, keep_replay);
         connection.exchange.idle_since = idle_since;
         connection.exchange.leased_at = Some(now);
@@ -329,11 +343,13 @@ impl<R: Reactor> Environment<R> {
         self.update_interest(id);
     }
 
-    fn rest(&mut self, id: ConnectionId, until: Option<(Instant, CloseReason)>, now: Instant) {
+    pub(super) fn rest(&mut self, id: ConnectionId, until: Option<(Instant, CloseReason)>, now: Instant) {
         let Some(connection) = self.connections.get_mut(id.0 as usize) else { return };
         connection.state = State::Idle { since: now, until };
         connection.is_held = false;
-        connection.output.clear();
+        if connection.shared.is_none() {
+            connection.output.clear();
+        }
         connection.is_unverified = false;
         connection.exchange.replay.rest();
         if let Link::Open(open) = &mut connection.link {
@@ -359,7 +375,7 @@ impl<W> Connection<W> {
         let is_usable = match self.link {
             Link::Foreign => true,
             Link::Open(_) => self.output.is_empty() && !self.is_ended && !self.is_mute && !self.ends_after_output,
-            Link::None | Link::Opening { .. } | Link::Waiting | Link::Proving(_) => false,
+            Link::None | Link::Opening { .. } | Link::Waiting | Link::Proving(_) | Link::Stream(_) => false,
         };
         if reusable && is_usable { Ok(()) } else { Err(CloseReason::Finished) }
     }

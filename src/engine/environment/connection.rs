@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::death::Failure;
+use super::shared::Shared;
 use super::{AgentId, Trouble};
 use crate::engine::connect::{Attempt, Target};
 use crate::engine::http::Speaker;
@@ -40,6 +41,8 @@ pub(super) enum Link<W> {
     Open(Open<W>),
     /// A socket that the embedder opened and drives itself.
     Foreign,
+    /// A share of that connection.
+    Stream(ConnectionId),
 }
 
 #[derive(Debug)]
@@ -135,6 +138,8 @@ pub(super) struct Connection<W> {
     pub(super) output: Output,
     /// Speaks HTTP on it, unless the embedder does.
     pub(super) speaker: Option<Box<Speaker>>,
+    /// Speaks HTTP/2 on it, for its streams.
+    pub(super) shared: Option<Box<Shared>>,
     /// The embedder waits for `Written`.
     pub(super) is_awaited: bool,
     /// The embedder wants bytes.
@@ -187,6 +192,7 @@ impl<W> Connection<W> {
             exchange: Exchange::default(),
             output: Output::default(),
             speaker: None,
+            shared: None,
             is_awaited: false,
             is_flowing: false,
             is_ended: false,
@@ -217,14 +223,18 @@ impl<W> Connection<W> {
     pub(super) fn open(&self) -> Option<&Open<W>> {
         match &self.link {
             Link::Open(open) => Some(open),
-            Link::None | Link::Opening { .. } | Link::Waiting | Link::Proving(_) | Link::Foreign => None,
+            Link::None | Link::Opening { .. } | Link::Waiting | Link::Proving(_) | Link::Foreign | Link::Stream(_) => {
+                None
+            }
         }
     }
 
     pub(super) fn open_mut(&mut self) -> Option<&mut Open<W>> {
         match &mut self.link {
             Link::Open(open) => Some(open),
-            Link::None | Link::Opening { .. } | Link::Waiting | Link::Proving(_) | Link::Foreign => None,
+            Link::None | Link::Opening { .. } | Link::Waiting | Link::Proving(_) | Link::Foreign | Link::Stream(_) => {
+                None
+            }
         }
     }
 
@@ -238,9 +248,10 @@ impl<W> Connection<W> {
         self.open().is_some_and(|open| !open.transport.is_drained()) || self.has_untold()
     }
 
-    /// Whether hyper has bytes that are not told yet.
+    /// Whether hyper or h2 has something that is not told yet.
     pub(super) fn has_untold(&self) -> bool {
         self.speaker.as_ref().is_some_and(|speaker| speaker.has_backlog())
+            || self.shared.as_ref().is_some_and(|shared| shared.session.has_backlog())
     }
 
     /// Begins the next exchange.
@@ -283,7 +294,7 @@ impl<W> Connection<W> {
                 reactor.unwatch(watch, gone);
                 drop(transport);
             }
-            Link::None | Link::Opening { .. } | Link::Waiting | Link::Proving(_) | Link::Foreign => {
+            Link::None | Link::Opening { .. } | Link::Waiting | Link::Proving(_) | Link::Foreign | Link::Stream(_) => {
                 if let Some(id) = gone {
                     reactor.gone_later(id);
                 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connection::{Connection, Link, State};
+use super::connection::{Connection, Exchange, Link, State};
 use super::{Due, Environment, Event, Trouble};
 use crate::engine::pool::{CloseReason, ConnectionId};
 use crate::engine::reactor::Reactor;
@@ -31,7 +31,7 @@ impl Death {
     }
 
     /// As the caller would hear of it: an end without an answer is Node's `ECONNRESET`.
-    fn errno(self) -> i32 {
+    pub(super) fn errno(self) -> i32 {
         match self {
             Self::Fin | Self::Unsolicited | Self::IdleTimeout => libc::ECONNRESET,
             Self::Error(errno) => errno,
@@ -57,7 +57,7 @@ pub struct Failure {
 }
 
 impl<W> Connection<W> {
-    fn failure(&self, evidence: Evidence, refusal: Refusal) -> Failure {
+    pub(super) fn failure(&self, evidence: Evidence, refusal: Refusal) -> Failure {
         let exchange = &self.exchange;
         Failure {
             reused: exchange.reused,
@@ -70,7 +70,11 @@ impl<W> Connection<W> {
     }
 
     fn evidence(&self, death: Death) -> Evidence {
-        let exchange = &self.exchange;
+        self.evidence_of(&self.exchange, death)
+    }
+
+    /// Of an exchange on this connection.
+    pub(super) fn evidence_of(&self, exchange: &Exchange, death: Death) -> Evidence {
         let Some(open) = self.open() else { return Evidence::NotWritten };
         let has_fin = match death {
             Death::Fin | Death::IdleTimeout => true,
@@ -121,6 +125,10 @@ impl<R: Reactor> Environment<R> {
     /// Writing failed. Whether that is nobody's business: the exchange goes on elsewhere, or the server has answered
     /// before it closed, and what it said is still to be read.
     pub(super) fn survives_write_failure(&mut self, id: ConnectionId, errno: i32) -> bool {
+        if self.is_shared(id) {
+            self.mute_shared(id);
+            return true;
+        }
         let Some(connection) = self.connection(id) else { return false };
         let has_written = connection.exchange.bytes_written > 0;
         let has_answer = connection.exchange.answered
@@ -175,7 +183,7 @@ impl<R: Reactor> Environment<R> {
         self.settle(id, &policy, CloseReason::Error, Evidence::NotWritten, trouble.errno(), false)
     }
 
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         id: ConnectionId,
         policy: &Policy,
@@ -214,11 +222,14 @@ impl<R: Reactor> Environment<R> {
                 connection.exchange.replayed = true;
                 self.agent(agent).tally(origin).replayed(evidence);
                 self.agent(agent).budget(origin).spend(now);
-                if attempt.reused {
+                // Of a peer that still answers there is nothing to learn.
+                if attempt.reused && evidence != Evidence::Refused {
                     self.learn(id, reason, idle_since);
                     self.distrust(agent, origin, leased_at);
                 }
-                self.reopen(id, reason);
+                if !self.abandon_stream(id) {
+                    self.reopen(id, reason);
+                }
             }
             Verdict::Retry => {
                 let wait = policy.backoff.wait(attempt.retries, fastrand::f64());
@@ -226,6 +237,9 @@ impl<R: Reactor> Environment<R> {
                 self.agent(agent).tally(origin).retries += 1;
                 self.agent(agent).budget(origin).spend(now);
                 self.reopen_after(id, reason, wait);
+                if self.is_homeless(id) {
+                    return true; // told when the wait is over
+                }
             }
         }
         self.tell_soon(Event::Replaying { id, reason });
@@ -241,13 +255,19 @@ impl<R: Reactor> Environment<R> {
         if let Link::Waiting = connection.link {
             connection.link = Link::None;
             self.opening_ended();
-            self.begin_opening(id);
+            if self.is_homeless(id) {
+                self.tell(Event::Replaying { id, reason: CloseReason::PeerReset });
+            } else {
+                self.begin_opening(id);
+            }
         }
     }
 
     /// Opens a connection again after a wait, during which the loop stays alive for it.
     fn reopen_after(&mut self, id: ConnectionId, reason: CloseReason, wait: Duration) {
-        self.give_up_link(id, reason);
+        if !self.abandon_stream(id) {
+            self.give_up_link(id, reason);
+        }
         let at = self.now + wait;
         let ticket = self.issue_ticket(id, at);
         let Some(connection) = self.connection(id) else { return };

@@ -122,6 +122,18 @@ pub enum Event {
         /// Why.
         breakage: Breakage,
     },
+    /// One side has given a share of a connection up, with this error code of HTTP/2.
+    Reset {
+        /// Whose.
+        id: ConnectionId,
+        /// RFC 9113, 7.
+        code: u32,
+    },
+    /// There may be room for a waiter.
+    Room {
+        /// Whose waiter.
+        agent: AgentId,
+    },
     /// A waiter waited for too long.
     GaveUp {
         /// Whose waiter.
@@ -153,8 +165,9 @@ impl Event {
             | Self::Head { id, .. }
             | Self::Complete { id, .. }
             | Self::Broken { id, .. }
+            | Self::Reset { id, .. }
             | Self::Gone { id } => Some(id),
-            Self::GaveUp { .. } => None,
+            Self::GaveUp { .. } | Self::Room { .. } => None,
         }
     }
 }

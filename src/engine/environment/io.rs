@@ -72,6 +72,10 @@ impl<R: Reactor> Environment<R> {
             if !std::mem::take(&mut connection.is_gathered) {
                 continue;
             }
+            if connection.shared.is_some() {
+                self.write_shared(id);
+                continue;
+            }
             let is_cleared = |suspects: &Vec<ConnectionId>| suspects.binary_search(&id).is_err();
             // The sentinel knows what the kernel has, not what TLS has read ahead.
             let is_known = connection.is_watched_over && !connection.has_leftovers();
@@ -123,7 +127,7 @@ impl<R: Reactor> Environment<R> {
             Link::Open(_) | Link::Opening { .. } | Link::Waiting | Link::Proving(_) => Ok(None),
             // That it could not be opened is still to be told.
             Link::None if connection.trouble.is_some() => Ok(None),
-            Link::None | Link::Foreign => return Wrote::Failed(libc::EPIPE),
+            Link::None | Link::Foreign | Link::Stream(_) => return Wrote::Failed(libc::EPIPE),
         };
         match sent {
             Ok(Some(count)) => {
@@ -171,6 +175,9 @@ impl<R: Reactor> Environment<R> {
 
     /// Whether the embedder wants bytes of this connection.
     pub fn set_flowing(&mut self, id: ConnectionId, flowing: bool) {
+        if let Some(carrier) = self.carrier_of(id) {
+            return self.set_stream_flowing(carrier, id, flowing);
+        }
         if let Some(connection) = self.connection(id)
             && connection.is_flowing != flowing
         {
@@ -193,7 +200,7 @@ impl<R: Reactor> Environment<R> {
     }
 
     /// Serves a connection in the next turn as if it were readable.
-    fn serve_again(&mut self, id: ConnectionId) {
+    pub(super) fn serve_again(&mut self, id: ConnectionId) {
         let Some(connection) = self.connection(id) else { return };
         if !std::mem::replace(&mut connection.is_resumed, true) {
             self.leftovers.push(Ready { id, readable: true, writable: false, stopped: false });
@@ -223,6 +230,11 @@ impl<R: Reactor> Environment<R> {
             (readable || writable && stall.read_wants_write, writable || readable && stall.write_wants_read);
         if readable || stopped {
             match connection.state {
+                _ if connection.shared.is_some() => {
+                    if !self.hear_shared(id, Some(slabs)) {
+                        return false;
+                    }
+                }
                 State::Idle { .. } => self.check_idle(id),
                 State::Leased if connection.is_flowing && !connection.is_ended => {
                     let is_done =
@@ -338,6 +350,7 @@ impl<R: Reactor> Environment<R> {
     pub(super) fn flush(&mut self, id: ConnectionId) {
         let awaited = self.connection(id).is_some_and(|connection| connection.is_awaited);
         match self.flush_quietly(id) {
+            Wrote::Taken if awaited && self.is_shared(id) => self.relieved_shared(id),
             Wrote::Taken if awaited && self.is_spoken(id) => self.relieved(id),
             Wrote::Taken if awaited => self.tell(Event::Written { id }),
             Wrote::Failed(errno) => self.tell(Event::WriteFailed { id, errno }),

@@ -15,6 +15,7 @@ mod event;
 mod io;
 mod opening;
 mod secured;
+mod shared;
 mod spoken;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,7 @@ enum Due {
     Idle(ConnectionId),
     Connect(ConnectionId, u64),
     Retry(ConnectionId, u64),
+    Ping(ConnectionId, u64),
     Waiter(AgentId, OriginId, WaiterId),
 }
 
@@ -193,6 +195,7 @@ impl<R: Reactor> Environment<R> {
                 Due::Idle(id) => self.idle_due(id, now),
                 Due::Connect(id, ticket) => self.connect_due(id, ticket),
                 Due::Retry(id, ticket) => self.retry_due(id, ticket),
+                Due::Ping(id, ticket) => self.ping_due(id, ticket),
                 Due::Waiter(agent, origin, waiter) => self.waiter_due(agent, origin, waiter),
             }
         }

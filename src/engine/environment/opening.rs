@@ -91,7 +91,9 @@ impl<R: Reactor> Environment<R> {
                 self.sentinel.remove(transport.socket());
                 transport.into_socket()
             }
-            Link::None | Link::Opening { .. } | Link::Waiting | Link::Proving(_) | Link::Foreign => None,
+            Link::None | Link::Opening { .. } | Link::Waiting | Link::Proving(_) | Link::Foreign | Link::Stream(_) => {
+                None
+            }
         };
         let mut received = Vec::new();
         for event in &self.events {

@@ -42,7 +42,7 @@ impl<R: Reactor> Environment<R> {
         match &mut self.connection(id)?.link {
             Link::Proving(transport) => transport.tls_mut(),
             Link::Open(open) => open.transport.tls_mut(),
-            Link::None | Link::Opening { .. } | Link::Waiting | Link::Foreign => None,
+            Link::None | Link::Opening { .. } | Link::Waiting | Link::Foreign | Link::Stream(_) => None,
         }
     }
 }

@@ -12,12 +12,15 @@ use crate::engine::reactor::Reactor;
 use crate::engine::transport::Received;
 
 /// A read for hyper.
-const READ: usize = 64 * 1024;
+pub(super) const READ: usize = 64 * 1024;
 
 impl<R: Reactor> Environment<R> {
     /// Begins an exchange on a leased connection. Of a request that `has_body` nothing leaves before a part of that does.
     /// News: `Head`, `Data`, then `Complete` or `Broken`, or what ends any connection. `false` if it cannot have one.
     pub fn speak(&mut self, id: ConnectionId, head: RequestHead, has_body: bool, limits: Limits) -> bool {
+        if let Some(carrier) = self.carrier_of(id) {
+            return self.speak_shared(carrier, id, head, has_body);
+        }
         let Some(connection) = self.connection(id) else { return false };
         if connection.speaker.as_ref().is_none_or(|speaker| !speaker.is_ready()) {
             connection.speaker = Speaker::new(limits).map(Box::new);
@@ -32,6 +35,9 @@ impl<R: Reactor> Environment<R> {
 
     /// Puts in a piece of a request's body. `false`: wait for `Written` before the next.
     pub fn push_body(&mut self, id: ConnectionId, chunk: Bytes) -> bool {
+        if let Some(carrier) = self.carrier_of(id) {
+            return self.push_shared(carrier, id, chunk);
+        }
         self.with_speaker(id, |speaker| speaker.push(chunk));
         self.progress(id, None);
         self.with_speaker(id, Speaker::await_room).unwrap_or(true)
@@ -39,17 +45,26 @@ impl<R: Reactor> Environment<R> {
 
     /// A request's body is whole.
     pub fn finish_body(&mut self, id: ConnectionId) {
+        if let Some(carrier) = self.carrier_of(id) {
+            return self.finish_shared(carrier, id);
+        }
         self.with_speaker(id, Speaker::finish);
         self.progress(id, None);
     }
 
     /// The head that the first untaken `Head` told of: `reason`, and `\n name \n value` for each header.
     pub fn take_head(&mut self, id: ConnectionId) -> Vec<u8> {
+        if let Some(carrier) = self.carrier_of(id) {
+            return self.with_session(carrier, |session| session.take_head(id.0)).unwrap_or_default();
+        }
         self.with_speaker(id, Speaker::take_head).unwrap_or_default()
     }
 
     /// The trailers that `Complete` told of: `name \n value`, and so on.
     pub fn take_trailers(&mut self, id: ConnectionId) -> Vec<u8> {
+        if let Some(carrier) = self.carrier_of(id) {
+            return self.with_session(carrier, |session| session.take_trailers(id.0)).unwrap_or_default();
+        }
         self.with_speaker(id, Speaker::take_trailers).unwrap_or_default()
     }
 
@@ -63,10 +78,12 @@ impl<R: Reactor> Environment<R> {
         self.connection(id)?.speaker.as_mut().map(|speaker| work(speaker))
     }
 
-    /// Whether the engine speaks HTTP on a connection.
+    /// Whether the engine speaks HTTP on a connection or a share of one.
     #[must_use]
     pub fn is_spoken(&self, id: ConnectionId) -> bool {
-        self.connections.get(id.0 as usize).is_some_and(|connection| connection.speaker.is_some())
+        self.connections
+            .get(id.0 as usize)
+            .is_some_and(|connection| connection.speaker.is_some() || matches!(connection.link, Link::Stream(_)))
     }
 
     /// Reads what has come, for hyper. `false` if there was no room for what it made of it.
@@ -164,7 +181,7 @@ impl<R: Reactor> Environment<R> {
     }
 
     /// A turn tells at its end; whatever comes outside of one needs another.
-    fn tell_of(&mut self, is_turn: bool, event: Event) {
+    pub(super) fn tell_of(&mut self, is_turn: bool, event: Event) {
         if is_turn {
             self.tell(event);
         } else {

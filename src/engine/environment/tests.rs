@@ -192,6 +192,7 @@ impl World {
             knobs: Knobs::default(),
             connect_timeout: Some(PATIENCE),
             queue_timeout: Some(PATIENCE),
+            ping_interval: None,
         });
         let origins = ["a", "b", "c"].map(|name| environment.add_origin(agent, name)).into();
         let now = Instant::now();
@@ -244,7 +245,7 @@ impl World {
     }
 
     fn grant(&mut self) -> Result<(), TestCaseError> {
-        while let Some((waiter, id)) = self.environment.grant(self.agent, self.now) {
+        while let Some((waiter, Lease::New(id))) = self.environment.grant(self.agent, self.now) {
             let origin = self.environment.connections[id.0 as usize].origin;
             self.answered(origin, waiter)?;
             self.had_room(origin)?;
@@ -409,6 +410,7 @@ impl World {
                 self.reserved(origin, id)?;
                 self.had_room(origin)?;
             }
+            Lease::Stream(_) => prop_assert!(false, "nothing is shared here"),
             Lease::Waiting(waiter) => self.waiting.push((origin, waiter)),
             Lease::QueueFull => {
                 let waiting = self.waiting.iter().filter(|(other, _)| *other == origin).count();
@@ -498,7 +500,9 @@ impl World {
                 | Event::Session { .. }
                 | Event::Head { .. }
                 | Event::Complete { .. }
-                | Event::Broken { .. } => {}
+                | Event::Broken { .. }
+                | Event::Reset { .. }
+                | Event::Room { .. } => {}
             }
         }
         Ok(())

@@ -1,8 +1,11 @@
 //! Heads: a request's from the text that the embedder wrote, an answer's as the server wrote it.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use http::{Method, Request, Uri};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::uri::{Authority, Scheme};
+use http::{Method, Request, Uri, Version};
 
 use super::Breakage;
 
@@ -45,7 +48,9 @@ impl RequestHead {
         while let Some(name) = parts.next() {
             let value = HeaderValue::from_bytes(parts.next().unwrap_or_default()).map_err(|_| Misfit::Header)?;
             is_lower &= !name.iter().any(u8::is_ascii_uppercase);
-            request.headers_mut().append(HeaderName::from_bytes(name).map_err(|_| Misfit::Header)?, value);
+            let header = HeaderName::from_bytes(name).map_err(|_| Misfit::Header)?;
+            // A map of headers has a limit, which `append` panics at.
+            request.headers_mut().try_append(header, value).map_err(|_| Misfit::Header)?;
             names.push(name.into());
         }
         if is_lower {
@@ -53,7 +58,32 @@ impl RequestHead {
         }
         Ok(Self { request, names })
     }
+
+    /// The same for HTTP/2, which says by other means what the headers of one connection say (RFC 9113, 8.2.2).
+    ///
+    /// # Errors
+    /// Names the part that HTTP/2 cannot have.
+    pub(super) fn into_shared(self) -> Result<Request<()>, Misfit> {
+        let mut request = self.request;
+        let headers = request.headers_mut();
+        let host = headers.remove(HOST).ok_or(Misfit::Header)?;
+        for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE, PROXY_CONNECTION, KEEP_ALIVE] {
+            headers.remove(name);
+        }
+        if headers.get(TE).is_some_and(|value| value != "trailers") {
+            headers.remove(TE);
+        }
+        let mut target = request.uri().clone().into_parts();
+        target.scheme = Some(Scheme::HTTPS);
+        target.authority = Some(Authority::try_from(host.as_bytes()).map_err(|_| Misfit::Header)?);
+        *request.uri_mut() = Uri::from_parts(target).map_err(|_| Misfit::Path)?;
+        *request.version_mut() = Version::HTTP_2;
+        Ok(request)
+    }
 }
+
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// An answer's head as the server wrote it.
 #[derive(Debug)]
@@ -90,8 +120,22 @@ impl AnswerHead {
     }
 }
 
+/// `name \n value`, and so on.
+pub(super) fn flat(headers: &HeaderMap) -> Vec<u8> {
+    let mut text = Vec::new();
+    for (name, value) in headers {
+        if !text.is_empty() {
+            text.push(b'\n');
+        }
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.push(b'\n');
+        text.extend_from_slice(value.as_bytes());
+    }
+    text
+}
+
 /// Two ways to say how long a body is are one too many: whoever stands in between may have believed the other.
-pub(super) fn judge(headers: &http::HeaderMap) -> Result<(), Breakage> {
+pub(super) fn judge(headers: &HeaderMap) -> Result<(), Breakage> {
     let is_both = headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING);
     if is_both { Err(Breakage::Length) } else { Ok(()) }
 }

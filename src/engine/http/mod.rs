@@ -1,15 +1,19 @@
-//! HTTP/1.1, spoken by hyper over a connection of the engine. hyper sees an endless pipe: whatever happens to the connection
-//! below before an answer has begun, replays included, is none of its business.
+//! HTTP/1.1, spoken by hyper over a connection of the engine, and HTTP/2, by h2. hyper sees an endless pipe: whatever happens
+//! to the connection below before an answer has begun, replays included, is none of its business. Of HTTP/2, where many
+//! exchanges share a connection, each of them learns whether it must begin again.
 //!
 //! Nothing here touches a socket: bytes are fed in and taken out, and what they meant is asked for.
 
 mod body;
 mod breakage;
 mod head;
+mod session;
 mod speaker;
+mod stream;
 mod wire;
 
 pub use breakage::Breakage;
 pub use head::{Misfit, RequestHead};
+pub(crate) use session::{Heard, Session};
 pub use speaker::Limits;
 pub(crate) use speaker::{Speaker, Told};

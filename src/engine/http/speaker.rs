@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, Method, Response};
+use http::{Method, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 
 use super::body::Outgoing;
-use super::head::{AnswerHead, MOST_HEADERS, judge};
+use super::head::{AnswerHead, MOST_HEADERS, flat, judge};
 use super::wire::Wire;
 use super::{Breakage, RequestHead};
 
@@ -307,19 +307,6 @@ impl Speaker {
             }
         }
     }
-}
-
-fn flat(headers: &HeaderMap) -> Vec<u8> {
-    let mut text = Vec::new();
-    for (name, value) in headers {
-        if !text.is_empty() {
-            text.push(b'\n');
-        }
-        text.extend_from_slice(name.as_str().as_bytes());
-        text.push(b'\n');
-        text.extend_from_slice(value.as_bytes());
-    }
-    text
 }
 
 impl std::fmt::Debug for Speaker {

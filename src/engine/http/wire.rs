@@ -1,4 +1,4 @@
-//! The pipe that hyper reads from and writes to.
+//! The pipe that hyper and h2 read from and write to.
 
 use std::cell::RefCell;
 use std::io;
@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// One end of it; hyper has the other.
 #[derive(Clone, Debug, Default)]
@@ -123,64 +124,82 @@ fn restore_names(head: &mut [u8], mut names: Vec<Box<[u8]>>) {
     }
 }
 
-impl Read for Wire {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, mut to: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        let shared = &mut *self.0.borrow_mut();
-        let unread = shared.received.get(shared.read..).unwrap_or_default();
+impl Shared {
+    /// Has `put` take up to `room` bytes of what has come, or none at its end.
+    fn read(&mut self, room: usize, put: impl FnOnce(&[u8])) -> Poll<()> {
+        let unread = self.received.get(self.read..).unwrap_or_default();
         if unread.is_empty() {
-            return if shared.has_ended { Poll::Ready(Ok(())) } else { Poll::Pending };
+            return if self.has_ended { Poll::Ready(()) } else { Poll::Pending };
         }
-        let bytes = unread.get(..to.remaining()).unwrap_or(unread);
-        to.put_slice(bytes);
-        if let Some(tap) = &mut shared.tap {
+        let bytes = unread.get(..room).unwrap_or(unread);
+        put(bytes);
+        if let Some(tap) = &mut self.tap {
             tap.extend_from_slice(bytes);
         }
-        shared.read += bytes.len();
-        if shared.read == shared.received.len() {
-            shared.received.clear();
-            shared.read = 0;
+        self.read += bytes.len();
+        if self.read == self.received.len() {
+            self.received.clear();
+            self.read = 0;
         }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Write for Wire {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let shared = &mut *self.0.borrow_mut();
-        if shared.is_full {
-            return Poll::Pending;
-        }
-        shared.write(bytes);
-        Poll::Ready(Ok(bytes.len()))
+        Poll::Ready(())
     }
 
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let shared = &mut *self.0.borrow_mut();
-        if shared.is_full {
+    fn write_all(&mut self, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if self.is_full {
             return Poll::Pending;
         }
         for slice in slices {
-            shared.write(slice);
+            self.write(slice);
         }
         Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
     }
+}
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+impl Read for Wire {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, mut to: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow_mut().read(to.remaining(), |bytes| to.put_slice(bytes)).map(Ok)
     }
 }
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow_mut().read(to.remaining(), |bytes| to.put_slice(bytes)).map(Ok)
+    }
+}
+
+/// hyper's trait and tokio's ask for the same.
+macro_rules! writes {
+    ($Trait:ident) => {
+        impl $Trait for Wire {
+            fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+                self.0.borrow_mut().write_all(&[io::IoSlice::new(bytes)])
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+                slices: &[io::IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.0.borrow_mut().write_all(slices)
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+        }
+    };
+}
+
+writes!(Write);
+writes!(AsyncWrite);
 
 #[cfg(test)]
 mod tests {

@@ -132,6 +132,17 @@ impl Pool {
         forgettable && self.origins.try_remove(origin.0 as usize).is_some()
     }
 
+    /// Whether one connection of `origin` serves many exchanges: no second one is opened beside it then.
+    pub fn set_shared(&mut self, origin: OriginId, is_shared: bool) {
+        self.origin(origin).is_shared = is_shared;
+    }
+
+    /// The longest waiters of origins whose connections are shared.
+    pub fn sharing_waiters(&self) -> impl Iterator<Item = (WaiterId, OriginId)> {
+        let is_shared = |origin: &OriginId| self.origins.get(origin.0 as usize).is_some_and(|origin| origin.is_shared);
+        self.heads.iter().map(|(waiter, origin)| (*waiter, *origin)).filter(move |(_, origin)| is_shared(origin))
+    }
+
     /// The counts of one origin.
     #[must_use]
     pub fn counts(&self, origin: OriginId) -> Counts {
@@ -296,9 +307,14 @@ impl Pool {
 
     /// A closing connection still holds a descriptor at both ends, so it counts until it is gone, as in Node.
     fn has_room(&self, origin: OriginId) -> bool {
-        let counts = self.counts(origin);
-        let busy = counts.connecting + counts.leased + counts.closing;
-        busy < self.limits.max_sockets && self.total.all() < self.limits.max_total
+        self.is_below_most(origin) && self.total.all() < self.limits.max_total
+    }
+
+    fn is_below_most(&self, origin: OriginId) -> bool {
+        let Some(Origin { counts, is_shared, .. }) = self.origins.get(origin.0 as usize) else { return false };
+        let open = counts.connecting + counts.leased;
+        // One is enough, as soon as there is none that works.
+        if *is_shared { open == 0 } else { open + counts.closing < self.limits.max_sockets }
     }
 
     fn has_place_for_idle(&self, origin: OriginId) -> bool {
@@ -310,9 +326,7 @@ impl Pool {
     }
 
     fn is_kept_out_by_total(&self, origin: OriginId) -> bool {
-        let counts = self.counts(origin);
-        self.total.all() >= self.limits.max_total
-            && counts.connecting + counts.leased + counts.closing < self.limits.max_sockets
+        self.total.all() >= self.limits.max_total && self.is_below_most(origin)
     }
 
     /// The connection idle for the longest in another origin, if only the total keeps `origin` out.

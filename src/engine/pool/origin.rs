@@ -59,6 +59,8 @@ pub(super) struct Origin {
     /// Longest idle first.
     pub(super) idle: VecDeque<ConnectionId>,
     pub(super) waiters: VecDeque<WaiterId>,
+    /// One connection serves many exchanges, so that one is enough.
+    pub(super) is_shared: bool,
 }
 
 impl Origin {

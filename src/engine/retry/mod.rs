@@ -73,11 +73,14 @@ pub enum Evidence {
     Acknowledged,
     /// Nobody can tell: a reset with unacknowledged bytes, or a system that does not say.
     Unknown,
+    /// The peer says so: an HTTP/2 stream that it refused, or left out when it said goodbye (RFC 9113, 8.7).
+    Refused,
 }
 
 impl Evidence {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::NotWritten, Self::PeerClosedFirst, Self::Acknowledged, Self::Unknown];
+    pub const ALL: [Self; 5] =
+        [Self::NotWritten, Self::PeerClosedFirst, Self::Acknowledged, Self::Unknown, Self::Refused];
 
     /// The word for it in stats, errors and logs.
     #[must_use]
@@ -87,6 +90,7 @@ impl Evidence {
             Self::PeerClosedFirst => "peerClosedFirst",
             Self::Acknowledged => "acknowledged",
             Self::Unknown => "unknown",
+            Self::Refused => "refused",
         }
     }
 
@@ -106,7 +110,7 @@ impl Evidence {
     /// Whether it is certain that no server has executed the request.
     #[must_use]
     pub const fn proves_innocence(self) -> bool {
-        matches!(self, Self::NotWritten | Self::PeerClosedFirst)
+        matches!(self, Self::NotWritten | Self::PeerClosedFirst | Self::Refused)
     }
 }
 
@@ -207,14 +211,16 @@ impl Refusal {
 pub const fn decide(policy: &Policy, attempt: &Attempt) -> Verdict {
     let Attempt { reused, answered, evidence, idempotent, replayable, .. } = *attempt;
     let is_unwritten = matches!(evidence, Evidence::NotWritten);
+    // What the peer says of a request holds on a fresh connection too.
+    let is_unseen = is_unwritten || matches!(evidence, Evidence::Refused);
     if !policy.enabled {
         return Verdict::Surface(Refusal::Off);
     }
     if answered {
         return Verdict::Surface(Refusal::Answered);
     }
-    let replays = !attempt.replayed && attempt.retries == 0 && (reused || is_unwritten && attempt.connected);
-    let retries = attempt.retries < policy.attempts && attempt.listed && (is_unwritten || idempotent);
+    let replays = !attempt.replayed && attempt.retries == 0 && (reused || is_unseen && attempt.connected);
+    let retries = attempt.retries < policy.attempts && attempt.listed && (is_unseen || idempotent);
     if !replays && !retries {
         let is_first = !attempt.replayed && attempt.retries == 0;
         return Verdict::Surface(if is_first { Refusal::FreshConnection } else { Refusal::Spent });
@@ -239,7 +245,7 @@ pub const fn decide(policy: &Policy, attempt: &Attempt) -> Verdict {
 const fn allows(policy: NonIdempotent, evidence: Evidence) -> Result<(), Refusal> {
     match (policy, evidence) {
         (NonIdempotent::Always, _)
-        | (NonIdempotent::Evidence, Evidence::PeerClosedFirst)
+        | (NonIdempotent::Evidence, Evidence::PeerClosedFirst | Evidence::Refused)
         | (_, Evidence::NotWritten) => Ok(()),
         (NonIdempotent::Never, _) => Err(Refusal::NotIdempotent),
         (NonIdempotent::Evidence, Evidence::Acknowledged) => Err(Refusal::Acknowledged),
