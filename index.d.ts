@@ -537,9 +537,10 @@ declare namespace HttpAgent {
   /**
    * Where the bytes of a failed request went: the kernel took none of them; the server had closed, and its kernel has
    * acknowledged none; its kernel has some of them; nobody can tell (a reset that may have overtaken an acknowledgement,
-   * or a system other than Linux).
+   * or a system other than Linux); the server says that it has not looked at them (HTTP/2: a refused stream, or one that its
+   * goodbye leaves out).
    */
-  export type ReplayEvidence = 'notWritten' | 'peerClosedFirst' | 'acknowledged' | 'unknown'
+  export type ReplayEvidence = 'notWritten' | 'peerClosedFirst' | 'acknowledged' | 'unknown' | 'refused'
 
   /**
    * Why a failed request was not sent again: `retry: false`; its answer had begun; its connection was fresh; it had been
@@ -715,7 +716,7 @@ declare namespace HttpAgent {
    * What the constructor of `FetchAgent` takes: everything of `HttpsAgent`, without `timeout`, and undici's names. Options of
    * TLS and of `net.connect` may also be given within `connect`.
    *
-   * Errors: those of `HttpsAgentOptions`; `ERR_INVALID_ARG_VALUE` for what cannot be honoured: `allowH2`, `connect` as a
+   * Errors: those of `HttpsAgentOptions`; `ERR_INVALID_ARG_VALUE` for what cannot be honoured: `connect` as a
    * function, `factory`, `interceptors`, `pipelining` above 1.
    * Source: undici 8 `Agent`, `Client`.
    */
@@ -779,6 +780,23 @@ declare namespace HttpAgent {
 
     /** 0 is `keepAlive: false`, 1 says nothing. Source: undici `Client`. */
     pipelining?: 0 | 1 | undefined
+
+    /**
+     * Whether servers that speak HTTP/2 (by ALPN) are spoken to so: all requests to an origin share one connection then, as
+     * many at a time as the server allows. Upgrades and CONNECT get connections of HTTP/1.1 in any case, and a request can
+     * ask for one by `allowH2: false`.
+     *
+     * Shape: boolean. Default: `false`. Source: undici `Client`.
+     */
+    allowH2?: boolean | undefined
+
+    /**
+     * After so long without a word of an HTTP/2 server it is asked whether it is there, and given up if it does not answer for
+     * as long again, or for 20 seconds; 0 never asks.
+     *
+     * Unit: milliseconds. Shape: number. Default: 60000. Range: 0 to 2147483647. Source: undici 8 `Client`.
+     */
+    pingInterval?: number | undefined
   }
 
   /** A `FetchAgent`'s events: undici's, and those of `HttpAgent` but for `connect`, which is undici's here. */
@@ -795,7 +813,7 @@ declare namespace HttpAgent {
 
   /**
    * A dispatcher for `fetch` and for undici, over the same pool, lifetimes and replays as `HttpAgent` and `HttpsAgent`. hyper
-   * speaks HTTP/1.1. undici's methods `request`, `stream`, … throw here: call undici's functions of those names.
+   * speaks HTTP/1.1, and h2 speaks HTTP/2 where `allowH2` asks for it. undici's methods `request`, `stream`, … throw here: call undici's functions of those names.
    *
    * Errors: undici's, by name, code and `instanceof`; failures have the facts of `FailureFacts` too.
    * Source: undici 6, 7 and 8, `Dispatcher`.
