@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::connection::Link;
+use super::connection::{Connection, Link};
 use super::death::Death;
 use super::io::{READS_PER_TURN, errno};
 use super::{Environment, Event, Slabs, Wrote};
@@ -88,39 +88,54 @@ impl<R: Reactor> Environment<R> {
 
     /// Reads what has come, for hyper. `false` if there was no room for what it made of it.
     pub(super) fn hear(&mut self, id: ConnectionId, slabs: &mut impl Slabs) -> bool {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.resize(READ, 0);
         // What came earlier is told first: behind it may be the end.
         let mut is_done = self.progress(id, Some(slabs));
         for _ in 0..READS_PER_TURN {
-            let may_have_more = is_done && self.hear_once(id, &mut scratch);
+            let may_have_more = is_done && self.hear_once(id);
             is_done = is_done && self.progress(id, Some(slabs));
+            if let Some(memory) = self.with_speaker(id, Speaker::reclaim) {
+                self.give_back(memory);
+            }
             if !may_have_more {
                 break;
             }
         }
-        self.scratch = scratch;
         self.read_on(id);
         is_done
     }
 
+    /// Memory for a read, which goes where its bytes go, and comes back.
+    pub(super) fn scratch(&mut self) -> Vec<u8> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.resize(READ, 0);
+        scratch
+    }
+
+    pub(super) fn give_back(&mut self, memory: Vec<u8>) {
+        if memory.len() > self.scratch.len() {
+            self.scratch = memory;
+        }
+    }
+
     /// Gives hyper what one read brings; whether there may be more.
-    fn hear_once(&mut self, id: ConnectionId, scratch: &mut [u8]) -> bool {
-        let Some(connection) = self.connections.get_mut(id.0 as usize) else { return false };
-        if !connection.is_flowing || connection.has_untold() || connection.speaker.is_none() {
+    fn hear_once(&mut self, id: ConnectionId) -> bool {
+        let listens = |connection: &Connection<R::Watch>| {
+            connection.is_flowing && !connection.has_untold() && connection.speaker.is_some()
+        };
+        if !self.connections.get(id.0 as usize).is_some_and(listens) {
             return false;
         }
-        let Link::Open(open) = &mut connection.link else { return false };
-        let received = open.transport.receive(scratch);
-        match received {
+        let mut scratch = self.scratch();
+        let Some(open) = self.connection(id).and_then(|connection| connection.open_mut()) else { return false };
+        match open.transport.receive(&mut scratch) {
             Received::Bytes(count) => {
-                let bytes = scratch.get(..count).unwrap_or_default();
-                if !self.answers(id, bytes) {
+                if !self.answers(id, scratch.get(..count).unwrap_or_default()) {
+                    self.give_back(scratch);
                     return false;
                 }
-                self.with_speaker(id, |speaker| speaker.feed(bytes));
+                self.with_speaker(id, |speaker| speaker.feed(scratch, count));
                 self.tell_sessions(id);
-                return count == scratch.len();
+                return count == READ;
             }
             Received::End => self.died(id, Death::Fin),
             Received::Nothing => {
@@ -129,6 +144,7 @@ impl<R: Reactor> Environment<R> {
             }
             Received::Failed(error) => self.died(id, Death::Error(errno(&error))),
         }
+        self.give_back(scratch);
         false
     }
 

@@ -208,10 +208,15 @@ impl Session {
         }
     }
 
-    /// Puts in what has come.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
-        self.wire.feed(bytes);
+    /// Puts in what has come, the first `count` bytes of `memory`.
+    pub(crate) fn feed(&mut self, memory: Vec<u8>, count: usize) {
+        self.wire.feed(memory, count);
         self.mark.set();
+    }
+
+    /// Gives back the memory that was fed.
+    pub(crate) fn reclaim(&mut self) -> Vec<u8> {
+        self.wire.reclaim()
     }
 
     /// Nothing more will come.

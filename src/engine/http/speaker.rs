@@ -144,9 +144,14 @@ impl Speaker {
         self.wire.is_full() || !self.request.is_drained()
     }
 
-    /// Puts in what has come.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
-        self.wire.feed(bytes);
+    /// Puts in what has come, the first `count` bytes of `memory`.
+    pub(crate) fn feed(&mut self, memory: Vec<u8>, count: usize) {
+        self.wire.feed(memory, count);
+    }
+
+    /// Gives back the memory that was fed.
+    pub(crate) fn reclaim(&mut self) -> Vec<u8> {
+        self.wire.reclaim()
     }
 
     /// Nothing more will come.

@@ -16,9 +16,10 @@ pub(super) struct Wire(Rc<RefCell<Shared>>);
 // It is polled whenever something changed here, so it keeps no wakers.
 #[derive(Debug, Default)]
 struct Shared {
-    /// What has come, of which the first `read` bytes were read.
+    /// What has come are the first `end` bytes of this memory, and the first `read` were read.
     received: Vec<u8>,
     read: usize,
+    end: usize,
     has_ended: bool,
     written: Vec<u8>,
     /// The kernel has not taken what was written before.
@@ -37,9 +38,24 @@ impl Wire {
         shared.tap.get_or_insert_default().clear();
     }
 
-    /// Puts in what has come.
-    pub(super) fn feed(&self, bytes: &[u8]) {
-        self.0.borrow_mut().received.extend_from_slice(bytes);
+    /// Puts in what has come, the first `count` bytes of `memory`; [`Wire::reclaim`] gives that back.
+    pub(super) fn feed(&self, memory: Vec<u8>, count: usize) {
+        let shared = &mut *self.0.borrow_mut();
+        if shared.unread().is_empty() {
+            (shared.received, shared.read, shared.end) = (memory, 0, count);
+        } else {
+            shared.received.truncate(shared.end);
+            shared.received.extend_from_slice(memory.get(..count).unwrap_or_default());
+            shared.end += count;
+        }
+    }
+
+    /// Takes the memory that was fed; what of it was not read is copied.
+    pub(super) fn reclaim(&self) -> Vec<u8> {
+        let shared = &mut *self.0.borrow_mut();
+        let unread = shared.unread().to_vec();
+        (shared.read, shared.end) = (0, unread.len());
+        std::mem::replace(&mut shared.received, unread)
     }
 
     /// Nothing more will come.
@@ -49,8 +65,7 @@ impl Wire {
 
     /// Whether something has come that hyper did not want yet.
     pub(super) fn has_unread(&self) -> bool {
-        let shared = self.0.borrow();
-        shared.read < shared.received.len()
+        !self.0.borrow().unread().is_empty()
     }
 
     /// Takes what was written.
@@ -92,9 +107,8 @@ impl Wire {
     /// Takes what hyper has not read.
     pub(super) fn take_unread(&self) -> Vec<u8> {
         let shared = &mut *self.0.borrow_mut();
-        let unread = shared.received.split_off(shared.read);
-        shared.received.clear();
-        shared.read = 0;
+        let unread = shared.unread().to_vec();
+        (shared.received, shared.read, shared.end) = (Vec::new(), 0, 0);
         unread
     }
 }
@@ -125,9 +139,13 @@ fn restore_names(head: &mut [u8], mut names: Vec<Box<[u8]>>) {
 }
 
 impl Shared {
+    fn unread(&self) -> &[u8] {
+        self.received.get(self.read..self.end).unwrap_or_default()
+    }
+
     /// Has `put` take up to `room` bytes of what has come, or none at its end.
     fn read(&mut self, room: usize, put: impl FnOnce(&[u8])) -> Poll<()> {
-        let unread = self.received.get(self.read..).unwrap_or_default();
+        let unread = self.received.get(self.read..self.end).unwrap_or_default();
         if unread.is_empty() {
             return if self.has_ended { Poll::Ready(()) } else { Poll::Pending };
         }
@@ -137,10 +155,6 @@ impl Shared {
             tap.extend_from_slice(bytes);
         }
         self.read += bytes.len();
-        if self.read == self.received.len() {
-            self.received.clear();
-            self.read = 0;
-        }
         Poll::Ready(())
     }
 

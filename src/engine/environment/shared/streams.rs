@@ -96,33 +96,34 @@ impl<R: Reactor> Environment<R> {
 
     /// Reads what has come, for h2. `false` if there was no room for what it made of it.
     pub(in super::super) fn hear_shared(&mut self, id: ConnectionId, mut slabs: Option<&mut (dyn Slabs + '_)>) -> bool {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.resize(READ, 0);
         let mut is_done = self.progress_shared(id, slabs.as_deref_mut());
         for _ in 0..READS_PER_TURN {
-            let may_have_more = is_done && self.hear_shared_once(id, &mut scratch);
+            let may_have_more = is_done && self.hear_shared_once(id);
             is_done = is_done && self.progress_shared(id, slabs.as_deref_mut());
+            if let Some(memory) = self.with_session(id, Session::reclaim) {
+                self.give_back(memory);
+            }
             if !may_have_more {
                 break;
             }
         }
-        self.scratch = scratch;
         self.read_on(id);
         is_done
     }
 
-    fn hear_shared_once(&mut self, id: ConnectionId, scratch: &mut [u8]) -> bool {
+    fn hear_shared_once(&mut self, id: ConnectionId) -> bool {
+        let mut scratch = self.scratch();
         let now = self.now;
         let Some(connection) = self.connection(id) else { return false };
         let (Some(shared), Link::Open(open)) = (&mut connection.shared, &mut connection.link) else { return false };
-        match open.transport.receive(scratch) {
+        match open.transport.receive(&mut scratch) {
             Received::Bytes(count) => {
                 connection.bytes_read += count as u64;
                 shared.heard_at = now;
                 shared.is_pinged = false;
-                shared.session.feed(scratch.get(..count).unwrap_or_default());
+                shared.session.feed(scratch, count);
                 self.tell_sessions(id);
-                return count == scratch.len();
+                return count == READ;
             }
             Received::End => self.carrier_died(id, Death::Fin),
             Received::Nothing => {
@@ -131,6 +132,7 @@ impl<R: Reactor> Environment<R> {
             }
             Received::Failed(error) => self.carrier_died(id, Death::Error(errno(&error))),
         }
+        self.give_back(scratch);
         false
     }
 
