@@ -394,7 +394,6 @@ describe('bad options', () => {
   for (const [name, options] of Object.entries({
     factory: { factory: () => {} },
     connect: { connect: () => {} },
-    allowH2: { allowH2: true },
     pipelining: { pipelining: 2 },
     interceptors: { interceptors: {} }
   })) {

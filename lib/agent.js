@@ -226,7 +226,8 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
 
   #grantAll () {
     for (let granted = this.#native.grant(this.#number); granted; granted = this.#native.grant(this.#number)) {
-      const [waiter, number] = granted
+      const [waiter, lease] = granted
+      const number = -1 - lease
       this.#answerWaiter(waiter, number, ({ req, options, origin }) => {
         try {
           this.#open(req, options, number, origin, this.#answer(req))

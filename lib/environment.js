@@ -39,6 +39,8 @@ const SESSION = 16
 const HEAD = 17
 const COMPLETE = 18
 const BROKEN = 19
+const RESET = 20
+const ROOM = 21
 const NOTHING = 0
 
 // Undocumented, and there from Node 20 to 26: runs ticks and microtasks, as Node does between two of its callbacks.
@@ -100,6 +102,7 @@ class Environment {
 
   #dispatch (kind, number, a, b) {
     if (kind === GAVE_UP) return this.agents.get(number)?.deref()?._gaveUp(a >>> 0, b >>> 0)
+    if (kind === ROOM) return this.agents.get(number)?.deref()?._hasRoom()
     const place = this.places[number]
     if (place === undefined) return
     switch (kind) {
@@ -116,6 +119,7 @@ class Environment {
       case HEAD: return place.socket._head(a, b !== 0)
       case COMPLETE: return place.socket._completed(a !== 0, b !== 0)
       case BROKEN: return place.socket._broken(a)
+      case RESET: return place.socket._reset(a)
       case SHUT_DOWN: return place.socket._shutDown()
       case ENDED: return place.idleEnded(a)
       case REPLAYING: return place.replaying(a)
@@ -139,7 +143,7 @@ class Environment {
     const chunks = []
     for (let row = table[CURSOR]; row < table[COUNT]; row++) {
       const at = HEADER + ROW * row
-      if (table[at + 1] !== number || table[at] === GAVE_UP) continue
+      if (table[at + 1] !== number || table[at] === GAVE_UP || table[at] === ROOM) continue
       if (table[at] === DATA) chunks.push(this.#slice(table[at + 2], table[at + 3]))
       table[at] = NOTHING
     }

@@ -132,6 +132,7 @@ const toNative = (options, retry, limits) => {
     maxRequests: options.maxRequestsPerSocket,
     connectTimeout: time(options.connectTimeout),
     queueTimeout: time(options.queueTimeout),
+    pingInterval: time(options.pingInterval),
     tcpUserTimeout: time(options.tcpUserTimeout),
     keepAliveInterval: time(options.keepAliveInterval),
     keepAliveCount: options.keepAliveCount,

@@ -85,9 +85,9 @@ class Place {
   /** The engine sends the request again, on a fresh connection. */
   replaying (reason) {
     const req = this.socket._httpMessage
-    this.swapped()
     if (req) req.retryCount = (req.retryCount ?? 0) + 1
     report(this, 'replay', REASONS[reason])
+    this.swapped()
   }
 
   /** What is known of an exchange that failed for good. */

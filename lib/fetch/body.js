@@ -36,23 +36,30 @@ const settleLength = (request, isStrict) => {
   request.contentLength = length
 }
 
-/** Pushes `body` to `sink`: `{ push(bytes), finish(), fail(error), isOver }`. `push` answers whether there is room for more. */
+/**
+ * Pushes a body to a sink: `{ push(bytes), finish(), fail(error), isOver }`. `push` answers whether there is room for more. In
+ * between it can be held, and go on to another sink.
+ */
 class BodyPump {
   #sink
   #length
   #pushed = 0
+  #isWhole = false
   /**
    * Goes on once there is room.
    * @type {(() => void) | undefined}
    */
-  #goOn
+  #continue
 
-  constructor (sink, length) {
-    this.#sink = sink
+  /** What came while it was held. */
+  #held
+
+  constructor (length) {
     this.#length = length
   }
 
-  start (body) {
+  start (sink, body) {
+    this.#sink = sink
     if (Buffer.isBuffer(body)) {
       this.#push(body)
       this.#end()
@@ -60,11 +67,26 @@ class BodyPump {
     else this.#pull(isBlob(body) ? body.stream() : body)
   }
 
+  hold () { this.#held = [] }
+
+  /** To another sink, which has to have what was `sent` first. */
+  goOn (sink, sent) {
+    const held = this.#held
+    this.#held = undefined
+    this.#sink = sink
+    let hasRoom = sent.length === 0 || sink.repeat(sent)
+    for (const bytes of held) hasRoom = sink.push(bytes)
+    if (this.#isWhole) this.#end()
+    else if (hasRoom) this.relieve()
+  }
+
+  get #isOver () { return this.#held === undefined && this.#sink.isOver }
+
   /** The engine has room again. */
   relieve () {
-    const goOn = this.#goOn
-    this.#goOn = undefined
-    goOn?.()
+    const continue_ = this.#continue
+    this.#continue = undefined
+    continue_?.()
   }
 
   #push (chunk) {
@@ -74,11 +96,15 @@ class BodyPump {
     }
     this.#pushed += bytes.byteLength
     if (this.#length !== null && this.#pushed > this.#length) throw new RequestContentLengthMismatchError()
-    return bytes.byteLength === 0 || this.#sink.push(bytes)
+    if (bytes.byteLength === 0) return true
+    if (this.#held === undefined) return this.#sink.push(bytes)
+    this.#held.push(bytes)
+    return false
   }
 
   #end () {
-    if (this.#sink.isOver) return
+    this.#isWhole = true
+    if (this.#held !== undefined || this.#isOver) return
     if (this.#length !== null && this.#pushed !== this.#length) {
       return this.#sink.fail(new RequestContentLengthMismatchError())
     }
@@ -87,7 +113,7 @@ class BodyPump {
 
   #pipe (stream) {
     const onData = (chunk) => {
-      if (this.#sink.isOver) return leave()
+      if (this.#isOver) return leave()
       try {
         if (this.#push(chunk)) return
       } catch (error) {
@@ -95,7 +121,7 @@ class BodyPump {
         return this.#sink.fail(error)
       }
       stream.pause?.()
-      this.#goOn = () => { stream.resume?.() }
+      this.#continue = () => { stream.resume?.() }
     }
     const onEnd = () => { leave(); this.#end() }
     const onError = (error) => { leave(); this.#sink.fail(error) }
@@ -116,9 +142,9 @@ class BodyPump {
   async #pull (chunks) {
     try {
       for await (const chunk of chunks) {
-        if (this.#sink.isOver) return
-        if (!this.#push(chunk)) await new Promise((resolve) => { this.#goOn = () => resolve(true) })
-        if (this.#sink.isOver) return
+        if (this.#isOver) return
+        if (!this.#push(chunk)) await new Promise((resolve) => { this.#continue = () => resolve(true) })
+        if (this.#isOver) return
       }
       this.#end()
     } catch (error) {

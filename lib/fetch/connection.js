@@ -74,16 +74,20 @@ class Connection {
 
   _found () {}
 
-  _connected () { this.#opened() }
+  // A secured one is open once it is secure.
+  _connected () { if (!this.#context) this.#opened() }
 
-  #opened () {
+  #opened (protocol) {
     if (this.destroyed || !this.connecting) return
     this.connecting = false
     this.#hasConnected = true
     if (channels.connected.hasSubscribers) channels.connected.publish({ ...this.#connectParams(), socket: this })
     this._place.agent._connected(this._place)
     this.#pool.connected(this)
-    if (this.#exchange) this.#send(this.#exchange)
+    const { origin } = this._place
+    if (origin.isShared) this.#pool.settleSharing(origin, protocol === 'h2')
+    if (protocol === 'h2') this.#pool.share(this, this.handOver().exchange)
+    else if (this.#exchange) this.#send(this.#exchange)
   }
 
   _secured () {
@@ -100,7 +104,7 @@ class Connection {
     if (isRefused(error, options)) return this.#openingFailed(error)
     this._sessions()
     native.accept(number)
-    this.#opened()
+    this.#opened(facts.alpn)
   }
 
   _sessions () {
@@ -137,7 +141,19 @@ class Connection {
   /** The request has not left as a whole. */
   get isSending () { return this.#pump !== undefined }
 
-  get isIdle () { return this.#exchange === undefined }
+  get isIdle () { return this._place.native.facts(this._place.number)?.idle >= 0 }
+
+  get isStream () { return false }
+
+  /** Gives its exchange away, and what has begun to send its body. */
+  handOver () {
+    const exchange = this.#exchange
+    const pump = this.#pump
+    this.#exchange = undefined
+    this.#pump = undefined
+    this.#timesOut = undefined
+    return { exchange, pump }
+  }
 
   begin (exchange) {
     this.#exchange = exchange
@@ -157,8 +173,11 @@ class Connection {
     if (channels.sendHeaders.hasSubscribers) this.#publishHead(request, head)
     this.#wait(request.headersTimeout ?? this.#pool.limits.headersTimeout, this.#headersLate)
     if (!hasBody) return exchange.requestSent()
-    this.#pump = new BodyPump(this.#sinkOf(exchange), request.contentLength)
-    this.#pump.start(request.body)
+    const { interrupted } = exchange
+    const sink = this.#sinkOf(exchange)
+    this.#pump = interrupted?.pump ?? new BodyPump(request.contentLength)
+    if (interrupted?.pump) this.#pump.goOn(sink, interrupted.sent)
+    else this.#pump.start(sink, request.body)
   }
 
   #misfit (misfit) {
@@ -171,10 +190,14 @@ class Connection {
     return {
       get isOver () { return exchange.isOver || exchange.connection !== connection },
       push (bytes) {
-        connection.bytesWritten += bytes.byteLength
-        const hasRoom = pushBody(environment.number, number, bytes)
+        const hasRoom = this.repeat(bytes)
         exchange.bodySent(bytes)
         return hasRoom
+      },
+      /** What was told of when it was pushed before. */
+      repeat (bytes) {
+        connection.bytesWritten += bytes.byteLength
+        return pushBody(environment.number, number, bytes)
       },
       finish () {
         finishBody(environment.number, number)
@@ -305,6 +328,8 @@ class Connection {
   _shutDown () {}
 
   /** Ends with its exchange. */
+  _broke (error) { this.#fail(this.#withFacts(error)) }
+
   #fail (error) {
     const exchange = this.#exchange
     if (exchange) exchange.fail(error)

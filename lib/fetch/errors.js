@@ -62,6 +62,17 @@ const parserError = (breakage) => {
   return new HTTPParserError(...BREAKAGES[breakage])
 }
 
+// In the order of RFC 9113, 7.
+const STREAM_ERRORS = ['NO_ERROR', 'PROTOCOL_ERROR', 'INTERNAL_ERROR', 'FLOW_CONTROL_ERROR', 'SETTINGS_TIMEOUT', 'STREAM_CLOSED',
+  'FRAME_SIZE_ERROR', 'REFUSED_STREAM', 'CANCEL', 'COMPRESSION_ERROR', 'CONNECT_ERROR', 'ENHANCE_YOUR_CALM', 'INADEQUATE_SECURITY',
+  'HTTP_1_1_REQUIRED']
+
+/** Node's error for a stream of HTTP/2 that was given up. */
+const streamError = (code) => {
+  const name = STREAM_ERRORS[code] === undefined ? code : `NGHTTP2_${STREAM_ERRORS[code]}`
+  return Object.assign(new Error(`Stream closed with error code ${name}`), { code: 'ERR_HTTP2_STREAM_ERROR' })
+}
+
 module.exports = {
   AbortError,
   HeadersOverflowError,
@@ -69,6 +80,7 @@ module.exports = {
   parserError,
   ResponseContentLengthMismatchError,
   SocketError,
+  streamError,
   BodyTimeoutError: under('BodyTimeoutError', 'UND_ERR_BODY_TIMEOUT', 'Body Timeout Error'),
   ClientClosedError: under('ClientClosedError', 'UND_ERR_CLOSED', 'The client is closed'),
   ClientDestroyedError: under('ClientDestroyedError', 'UND_ERR_DESTROYED', 'The client is destroyed'),

@@ -14,6 +14,7 @@ class Exchange {
   #sent = 0
   #maxSize
   #isDoomed = false
+  #isSent = false
   #pool
   #attempts = 1
   /** Milliseconds until another attempt, once this one's answer is over. */
@@ -27,6 +28,8 @@ class Exchange {
   /** Takes it out of the queue. */
   leaveQueue = undefined
   isOver = false
+  /** Where it was, and what of its body was sent there, if it begins again. */
+  interrupted = undefined
   /** The policy of its request, and whether that may be sent twice; the pool says. */
   retry = undefined
   isIdempotent = false
@@ -114,6 +117,15 @@ class Exchange {
 
   // Another attempt.
 
+  /** It leaves a stream, of which `sent` had been sent, to begin again on another. */
+  interrupt (place, pump, sent) {
+    this.connection = undefined
+    const { request } = this
+    pump?.hold()
+    if (pump === undefined && request.body !== null && !Buffer.isBuffer(request.body)) request.body = sent
+    this.interrupted = { place, pump, sent }
+  }
+
   /** Whether this answer is one to ask again after, and everything allows it. */
   #goesAgain (status, pairs) {
     const { retry, isIdempotent, request } = this
@@ -128,6 +140,8 @@ class Exchange {
   #goAgain () {
     const wait = this.#wait
     const { request } = this
+    this.interrupted = undefined
+    this.#isSent = false
     if (request.body !== null && !Buffer.isBuffer(request.body)) request.body = Buffer.concat(this.#kept)
     const timer = setTimeout(() => {
       this.leaveQueue = undefined
@@ -154,6 +168,8 @@ class Exchange {
   }
 
   requestSent () {
+    if (this.#isSent) return
+    this.#isSent = true
     if (channels.bodySent.hasSubscribers) channels.bodySent.publish({ request: this.request })
     this.#tell(() => this.#handler.requestSent())
   }

@@ -34,8 +34,11 @@ const LIMITS = {
   bodyTimeout: [TIMEOUT, milliseconds],
   maxHeaderSize: [undefined, numeric(1, 2 ** 31 - 1, true)],
   maxResponseSize: [-1, numeric(-1, Number.MAX_SAFE_INTEGER, true)],
-  strictContentLength: [true, flag]
+  strictContentLength: [true, flag],
+  allowH2: [false, flag]
 }
+
+const PING_INTERVAL = 60_000
 
 const readLimits = (given) => {
   const limits = {}
@@ -51,7 +54,6 @@ const refuse = (given) => {
     if (given[name] !== undefined && given[name] !== null) throw unsupportedOption(name, instead)
   }
   if (typeof given.connect === 'function') throw unsupportedOption('connect', 'pass an object of options')
-  if (given.allowH2) throw unsupportedOption('allowH2', 'this agent speaks HTTP/1.1')
   if (given.pipelining > 1) throw unsupportedOption('pipelining', 'a connection has one request at a time')
 }
 
@@ -71,6 +73,7 @@ const parseFetchOptions = (given = {}) => {
   const merged = { ...rest, ...connect, timeout: undefined }
   refuseUnsupported(merged)
   const { options, retry } = parseOptions({ ...merged, proxy: false }, 'http:', { isFetch: true })
+  options.pingInterval = milliseconds('pingInterval', given.pingInterval ?? PING_INTERVAL)
   if (keepAliveMaxTimeout !== undefined) {
     const most = milliseconds('keepAliveMaxTimeout', keepAliveMaxTimeout)
     options.freeSocketTimeout = Math.min(options.freeSocketTimeout || most, most)

@@ -12,8 +12,9 @@ const { rejectsUnauthorized } = require('../tls/verdict.js')
 const { interned } = require('../maps.js')
 const { checkout, release } = require('../../native.js')
 const { Connection } = require('./connection.js')
+const { Stream } = require('./stream.js')
 
-/** Numbers from here on are waiters' (src/node/environment.rs). */
+/** Numbers from here on are waiters', and below its negative, streams' (src/node/environment.rs). */
 const WAITERS = 2 ** 32
 const KEPT = -1
 const CLOSE = -2
@@ -42,7 +43,9 @@ class Pool {
     this.#owner = owner
     this.#settings = settings
     const { options, retry } = settings
-    const { maxSockets = Infinity, maxTotalSockets = Infinity, maxFreeSockets = 256, queueLimit = Infinity, scheduling } = options
+    const { maxSockets = Infinity, maxTotalSockets = Infinity, queueLimit = Infinity, scheduling } = options
+    // A shared connection is put to rest by the engine, which does not know of `keepAlive`.
+    const { maxFreeSockets = 256 } = options.keepAlive ? options : { maxFreeSockets: 0 }
     const limits = { maxSockets: maxSockets || Infinity, maxTotalSockets, maxFreeSockets, queueLimit, lifo: scheduling !== 'fifo' }
     this.#number = this.#native.addAgent(toNative(options, retry, limits))
     this.#environment.register(this.#number, this, owner)
@@ -59,28 +62,32 @@ class Pool {
   // Origins.
 
   /** `{ name, number, url, options }` of a request: where to, and how. */
-  originOf ({ origin, servername, host }) {
+  originOf (request) {
+    const { origin, servername, host } = request
     const given = servername ?? (host === null ? undefined : nameOf(host))
-    const key = given === undefined ? origin : `${origin} ${given}`
-    return this.#origins.get(key) ?? this.#addOrigin(key, origin, given)
+    const isShared = this.#settings.limits.allowH2 && request.mayShare && origin.startsWith('https:')
+    const key = `${origin} ${given ?? ''}${isShared ? ' shared' : ''}`
+    return this.#origins.get(key) ?? this.#addOrigin(key, origin, given, isShared)
   }
 
-  #addOrigin (key, origin, given) {
+  #addOrigin (key, origin, given, isShared) {
     const url = new URL(origin)
     const isSecure = url.protocol === 'https:'
     const host = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname
     const servername = isSecure ? this.#settings.options.servername ?? given ?? (isIp(host) ? '' : host) : undefined
     const port = Number(url.port) || (isSecure ? 443 : 80)
     const plain = `${url.protocol}//${url.hostname}:${port}`
-    const name = interned(isSecure && servername !== host ? `${plain}:${servername}` : plain)
+    const name = interned(`${plain}${isSecure && servername !== host ? `:${servername}` : ''}${isShared ? ':h2' : ''}`)
     for (const known of this.#origins.values()) {
       if (known.name === name) return this.#remember(key, known)
     }
     const { socketPath, ...rest } = this.#settings.options
     const options = { ...rest, protocol: url.protocol, host, port, ...socketPath ? { path: socketPath, socketPath } : undefined }
-    if (isSecure) Object.assign(options, { servername, ALPNProtocols: rest.ALPNProtocols ?? ['http/1.1'] })
+    if (isSecure) Object.assign(options, { servername, ALPNProtocols: isShared ? ['h2', 'http/1.1'] : rest.ALPNProtocols ?? ['http/1.1'] })
     if (rest.keepAlive) Object.assign(options, { keepAliveInitialDelay: rest.keepAliveMsecs ?? 60_000 })
-    return this.#remember(key, { name, number: this.#native.addOrigin(this.#number, name), url, options, waiting: 0 })
+    const number = this.#native.addOrigin(this.#number, name)
+    if (isShared) this.#native.setShared(this.#number, number, true)
+    return this.#remember(key, { name, number, url, options, isShared, waiting: 0 })
   }
 
   #remember (key, origin) {
@@ -112,11 +119,19 @@ class Pool {
       return true
     }
     if (answer >= WAITERS) return this.#wait(exchange, answer)
-    const number = answer < 0 ? -1 - answer : answer
-    this.#usePolicy(exchange, number)
-    if (answer < 0) this.#open(exchange, number)
-    else this.#reuse(exchange, this.#environment.places[number])
+    this.#serve(exchange, answer)
     return true
+  }
+
+  /** By a lease: of an idle connection, a new one, or a share of one. */
+  #serve (exchange, lease) {
+    const isStream = lease <= -WAITERS
+    const number = lease >= 0 ? lease : -1 - lease - (isStream ? WAITERS : 0)
+    this.#usePolicy(exchange, number)
+    this.#goOn(exchange, number)
+    if (isStream) this.#share(exchange, number)
+    else if (lease < 0) this.#open(exchange, number)
+    else this.#reuse(exchange, this.#environment.places[number])
   }
 
   /** Whether the origin's budget has room for another attempt; it is spent then. */
@@ -127,6 +142,7 @@ class Pool {
   /** An exchange is over, however it ended. */
   settled (exchange) {
     this.#running.delete(exchange)
+    if (exchange.interrupted?.place) this.#dropStream(exchange.interrupted.place)
     this.#askQuiet()
   }
 
@@ -193,18 +209,61 @@ class Pool {
     return waiting
   }
 
-  #answerWaiter (waiter, number, use) {
+  #answerWaiter (waiter, number, lease) {
     const { exchange, since } = this.#takeWaiter(waiter)
     this.#native.begin(number, exchange.isIdempotent, performance.now() - since)
-    this.#usePolicy(exchange, number)
-    use(exchange)
+    this.#serve(exchange, lease)
   }
+
+  _hasRoom () { this.#grantAll() }
 
   #grantAll () {
     for (let granted = this.#native.grant(this.#number); granted; granted = this.#native.grant(this.#number)) {
-      const [waiter, number] = granted
-      this.#answerWaiter(waiter, number, (exchange) => this.#open(exchange, number))
+      const [waiter, lease] = granted
+      this.#answerWaiter(waiter, -1 - lease - (lease <= -WAITERS ? WAITERS : 0), lease)
     }
+  }
+
+  // HTTP/2.
+
+  /** What a connection of a shared origin speaks. */
+  settleSharing (origin, isShared) { this.#native.setShared(this.#number, origin.number, isShared) }
+
+  /** A connection that has just been opened is shared; its exchange gets the first stream. */
+  share (connection, exchange) {
+    const number = this.#native.share(connection._place.number, this.limits.maxHeaderSize)
+    if (exchange === undefined) this.#native.discard(number, false)
+    else this.#share(exchange, number)
+  }
+
+  #share (exchange, number) {
+    const { origin } = exchange
+    const place = new Place({ environment: this.#environment, agent: this, number, origin, options: origin.options })
+    place.requests++
+    const stream = new Stream(place, this)
+    stream.begin(exchange)
+  }
+
+  /** The exchange of a stream begins again. */
+  again (stream) {
+    const { exchange, pump } = stream.handOver()
+    const { _place: place } = stream
+    if (exchange === undefined) return
+    exchange.interrupt(place, pump, this.#native.takeBody(place.number))
+    this.submit(exchange)
+  }
+
+  /** An exchange that was interrupted stays the one that it was. */
+  #goOn ({ interrupted }, number) {
+    if (interrupted?.place === undefined) return
+    this.#native.inherit(number, interrupted.place.number)
+    this.#dropStream(interrupted.place)
+    interrupted.place = undefined
+  }
+
+  #dropStream (place) {
+    this.#native.discard(place.number, false)
+    place.leave()
   }
 
   _gaveUp (low, high) {
@@ -215,6 +274,7 @@ class Pool {
   /** An exchange has ended well; whether its connection may have another depends on more than that. */
   release (connection, isReusable) {
     const { _place: place } = connection
+    if (connection.isStream) return this.#dropStream(place)
     const isKept = isReusable && (this.keepsAlive || place.origin.waiting > 0)
     const answer = release(this.#environment.number, place.number, isKept)
     if (answer === CLOSE) return connection.destroy()
@@ -222,7 +282,7 @@ class Pool {
       place.isIdle = true
       return
     }
-    this.#answerWaiter(answer, place.number, (exchange) => this.#reuse(exchange, place))
+    this.#answerWaiter(answer, place.number, place.number)
   }
 
   // Connections.
@@ -248,7 +308,14 @@ class Pool {
 
   connected (connection) { this.#owner.connected(connection._place.origin.url) }
   disconnected (connection, error) { this.#owner.disconnected(connection._place.origin.url, error) }
-  connectFailed (connection, error) { this.#owner.connectionFailed(connection._place.origin.url, error) }
+  connectFailed (connection, error) {
+    const { origin } = connection._place
+    this.#owner.connectionFailed(origin.url, error)
+    if (!origin.isShared) return
+    // They waited for this one.
+    for (const { exchange } of [...this.#waiters.values()]) if (exchange.origin === origin) exchange.fail(error)
+  }
+
   failed (connection) { this.#sessions.delete(connection._place.sessionKey) }
 
   /** It is somebody else's. */
@@ -257,7 +324,7 @@ class Pool {
   /** The loop is done with it. */
   gone (connection) {
     this.#connections.delete(connection)
-    report(connection._place, 'close')
+    if (!connection.isStream) report(connection._place, 'close')
     this._leave(connection._place)
   }
 

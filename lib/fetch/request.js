@@ -98,6 +98,8 @@ class Request {
     this.origin = origin
     this.body = readBody(body)
     this.upgrade = upgrade || null
+    /** Whether it can be one of many on a connection (HTTP/2). */
+    this.mayShare = !upgrade && method !== 'CONNECT' && options.allowH2 !== false
     this.reset = reset ?? null
     this.idempotent = idempotent ?? undefined
     this.retry = retry
