@@ -4,8 +4,11 @@ const { FetchAgent } = require('./agent.js')
 const { AbortError } = require('./errors.js')
 const { decode, encodingsOf } = require('./decoding.js')
 const { Incoming } = require('./incoming.js')
-const { readInput } = require('./input.js')
+const { hrefOf, readInput } = require('./input.js')
 const { FetchResponse } = require('./response.js')
+
+/** A program may make this one the platform's. */
+const platform = globalThis.fetch
 
 const MOST_REDIRECTS = 20
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
@@ -134,12 +137,12 @@ const createFetch = ({ dispatcher: given, ...options } = {}) => {
   }
   const fetch = async (input, init) => {
     // Of other schemes the platform's own has the answers: data:, blob:.
-    if (typeof input === 'string' && /^(?!https?:)[a-z][a-z\d+.-]*:/i.test(input)) return globalThis.fetch(input, init)
+    if (/^(?!https?:)[a-z][a-z\d+.-]*:/i.test(hrefOf(input))) return platform(input, init)
     const request = readInput(input, init ?? {})
     request.redirects = 0
     if (request.signal?.aborted) throw request.signal.reason
-    // A form is put together by the platform, in its own time.
-    if (request.body instanceof Promise) request.body = await request.body
+    // Forms and bodies of the platform's Requests take their time.
+    if (request.body instanceof Promise) Object.assign(request, await request.body)
     return new Promise((resolve, reject) => send(request, resolve, reject))
   }
   /** What it sends by. */
