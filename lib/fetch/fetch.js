@@ -1,5 +1,6 @@
 'use strict'
 // A `fetch` that does without the platform's: its arguments, its answers, its errors, over a dispatcher.
+const { Buffer } = require('node:buffer')
 const { FetchAgent } = require('./agent.js')
 const { AbortError } = require('./errors.js')
 const { decode, encodingsOf } = require('./decoding.js')
@@ -24,15 +25,19 @@ const headerOf = (pairs, name) => {
   return undefined
 }
 
+/** Bytes of a header come one a character; a location may be written in UTF-8. */
+const textOf = (location) => /[\x80-\xff]/.test(location) ? Buffer.from(location, 'latin1').toString() : location
+
 /** What a redirect turns a request into; throws why it may not. */
 const redirected = (request, status, location) => {
   let url
   try {
-    url = new URL(location, request.url)
+    url = new URL(textOf(location), request.url)
   } catch (cause) {
     throw failed(cause)
   }
   if (!/^https?:$/.test(url.protocol)) throw failed(new Error('URL scheme must be a HTTP(S) scheme'))
+  if (url.username || url.password) throw failed(new Error('cross origin not allowed for request mode "cors"'))
   if (!url.hash) url.hash = request.url.hash
   const next = { ...request, url, headers: { ...request.headers }, redirects: request.redirects + 1 }
   if (next.redirects > MOST_REDIRECTS) throw failed(new Error('redirect count exceeded'))
@@ -90,7 +95,7 @@ class Handler {
     this.#sink = this.#incoming
     if (encodings.length > 0) this.#sink = outermost = decode(encodings, this.#incoming, flow)
     const { url, redirects } = this.#request
-    const href = url.hash ? url.href.slice(0, -url.hash.length) : url.href
+    const href = url.href.split('#', 1)[0]
     this.#settle.answer(new FetchResponse({ status, statusText, pairs, url: href, redirected: redirects > 0 }, {
       incoming: this.#request.method === 'HEAD' ? undefined : this.#incoming
     }))
