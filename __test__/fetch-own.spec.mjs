@@ -84,6 +84,7 @@ const CASES = {
   headers_object: ['/', { headers: new Headers({ authorization: 'a' }) }],
   no_header: ['/', { headers: { 'a b': 'c' } }],
   bare_hash: ['/#'],
+  unheard_of: ['/status/999'],
   no_content: ['/status/204'],
   not_modified: ['/status/304'],
   not_found: ['/status/404'],
