@@ -199,6 +199,21 @@ describe('a signal', () => {
   })
 })
 
+describe('headers', () => {
+  each('of_an_answer_cannot_be_changed', async ({ origin, fetch }) => {
+    const res = await fetch(origin)
+    for (const headers of [res.headers, res.clone().headers]) {
+      assert.throws(() => headers.set('a', 'b'), { name: 'TypeError', message: 'immutable' })
+      assert.throws(() => headers.append('a', 'b'), { name: 'TypeError', message: 'immutable' })
+      assert.throws(() => headers.delete('date'), { name: 'TypeError', message: 'immutable' })
+    }
+    const copy = new Headers(res.headers)
+    copy.set('content-length', 'x')
+    assert.deepEqual([...copy.keys()], [...res.headers.keys()])
+    assert.equal(res.headers.get('content-length'), '5')
+  })
+})
+
 describe('in other places', () => {
   within('as_the_platform_it_leaves_other_schemes_to_that', async ({ own }) => {
     const platform = globalThis.fetch

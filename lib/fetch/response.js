@@ -8,11 +8,25 @@ const isDisturbed = /** @type {any} */ (stream).isDisturbed
 // What is overridden here is a field to the types.
 /** @type {any} */
 const PlatformResponse = Response
+/** @type {any} */
+const PlatformHeaders = Headers
 
 const decoder = new TextDecoder()
 
 /** Nobody will read what a lost response has not given out. Held weakly: an `Incoming` may know who holds the response. */
 const lost = new FinalizationRegistry((incoming) => incoming.deref()?.abandon())
+
+/** As fetch has it, the headers of an answer are not to be changed. */
+class FetchHeaders extends PlatformHeaders {
+  constructor (pairs) {
+    super()
+    for (let at = 0; at < pairs.length; at += 2) super.append(pairs[at], pairs[at + 1])
+  }
+
+  append () { throw new TypeError('immutable') }
+  delete () { throw new TypeError('immutable') }
+  set () { throw new TypeError('immutable') }
+}
 
 /** What is left of a body that was read without a stream. */
 const spent = () => {
@@ -46,11 +60,7 @@ class FetchResponse extends PlatformResponse {
   get type () { return 'basic' }
 
   get headers () {
-    if (this.#headers === undefined) {
-      const { pairs } = this.#facts
-      this.#headers = new Headers()
-      for (let at = 0; at < pairs.length; at += 2) this.#headers.append(pairs[at], pairs[at + 1])
-    }
+    this.#headers ??= new FetchHeaders(this.#facts.pairs)
     return this.#headers
   }
 
