@@ -6,6 +6,7 @@ import { describe } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import zlib from 'node:zlib'
+import undici from 'undici'
 import { createFetch, FetchAgent } from '../index.mjs'
 import { withinFetch } from './support/fetching.mjs'
 import { httpServer, ok, scripted } from './support/servers.mjs'
@@ -242,6 +243,30 @@ describe('in other places', () => {
       const stream = new ReadableStream({ pull (controller) { controller.error(new Error('enough')) } })
       const error = await rejection(fetch(new Request(origin, { method: 'POST', body: stream, duplex: 'half' })))
       assert.deepEqual([error.name, error.message], ['TypeError', 'fetch failed'])
+    }
+  })
+
+  const { dump, responseError, retry, redirect, decompress, dns, cache } = undici.interceptors
+  for (const [name, make] of Object.entries({ dump, responseError, retry, redirect, decompress, dns, cache })) {
+    withinFetch(`over_the_interceptor_${name}`, () => httpServer((req, res) => {
+      res.setHeader('Set-Cookie', ['a=1', 'b=2']).setHeader('Content-Encoding', 'gzip').end(packed)
+    }), async ({ origin, own }) => {
+      const res = await createFetch({ dispatcher: own.agent.compose(make()) })(origin)
+      assert.deepEqual([res.status, res.statusText, res.headers.getSetCookie()], [200, 'OK', ['a=1', 'b=2']])
+      // `dump` is there to throw the body away.
+      assert.equal((await res.text()).length, name === 'dump' ? 0 : MIB)
+    })
+  }
+
+  within('over_an_agent_of_undici', async ({ origin }) => {
+    const dispatcher = new undici.Agent()
+    try {
+      const fetch = createFetch({ dispatcher })
+      assert.equal(await (await fetch(`${origin}/redirect`)).text(), 'hello')
+      assert.equal((await (await fetch(`${origin}/packed`)).text()).length, MIB)
+      assert.equal((await rejection(fetch(`${origin}/never`, { signal: AbortSignal.timeout(1) }))).name, 'TimeoutError')
+    } finally {
+      await dispatcher.destroy()
     }
   })
 

@@ -27,6 +27,8 @@ const headerOf = (pairs, name) => {
   return undefined
 }
 
+const toPairs = (headers) => Object.entries(headers).flatMap(([name, value]) => [value].flat().flatMap((one) => [name, one]))
+
 /** Bytes of a header come one a character; a location may be written in UTF-8. */
 const textOf = (location) => /[\x80-\xff]/.test(location) ? Buffer.from(location, 'latin1').toString() : location
 
@@ -75,8 +77,10 @@ class Handler {
     if (signal?.aborted) controller.abort(signal.reason)
   }
 
-  // The second generation's other arguments are of no use here: `head` is told before, with the headers as they came.
-  onResponseStart () {}
+  // Where an interceptor stands between: what it says of the headers counts, not what came.
+  onResponseStart (controller, status, headers, statusText) {
+    this.onHead(status, toPairs(headers), statusText ?? '')
+  }
 
   /** The head of the answer, with its headers in pairs. */
   onHead (status, pairs, statusText) {
