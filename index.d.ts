@@ -871,9 +871,11 @@ declare namespace HttpAgent {
   /**
    * A `fetch` that does without the platform's, several times as fast: it takes what that takes and answers with the platform's
    * `Response`. Left out: `cache`, `credentials`, `mode`, `referrer`, `keepalive`, `priority`, which are ignored, as Node's
-   * own does with most of them, and `integrity`, which is refused.
+   * own does with most of them, and `integrity`, which is refused. The body of a `Request` that is there at once is sent with
+   * its length, and again after a 307 or 308; another one is a stream, which no redirect can send again. A `Response` that is
+   * dropped unread ends its connection when it is collected.
    *
-   * Shape: the options of a `FetchAgent`, or `{ dispatcher }`: one that is there already.
+   * Shape: the options of a `FetchAgent`, or `{ dispatcher }`: one that is there already, with interceptors (`compose`) or not.
    * Errors: the platform's `TypeError`s, from the call; `TypeError: fetch failed` with its `cause`, or the signal's reason.
    * Source: WHATWG Fetch; undici's `fetch`.
    */

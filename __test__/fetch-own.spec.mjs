@@ -1,13 +1,13 @@
 // holdfast's own fetch, held against the built-in one wherever that has an opinion.
 import assert from 'node:assert/strict'
 import { Readable } from 'node:stream'
-import { describe, test } from 'node:test'
+import { describe } from 'node:test'
 import zlib from 'node:zlib'
-import { createFetch, fetch as usual } from '../index.mjs'
+import { fetch as usual } from '../index.mjs'
+import { withinFetch } from './support/fetching.mjs'
 import { httpServer, refusedPort, scripted } from './support/servers.mjs'
 import { collect, until } from './support/wait.mjs'
 
-const limits = { timeout: 20_000 }
 const MIB = 1 << 20
 
 const PACKED = {
@@ -28,22 +28,14 @@ const serve = async (req, res) => {
   if (what === 'to') return res.writeHead(Number(more), { Location: url.searchParams.get('at') ?? '/end' }).end('moved')
   if (what === 'loop') return res.writeHead(302, { Location: '/loop' }).end()
   if (what === 'large') return res.end(Buffer.alloc(8 * MIB, 'x'))
-  res.setHeader('X-Seen', JSON.stringify([req.method, req.url, `${body}`, req.headers['content-type'] ?? '', req.headers.authorization ?? '']))
+  const { authorization = '', 'content-type': type = '', 'content-length': length = '', 'transfer-encoding': coding = '' } = req.headers
+  res.setHeader('X-Seen', JSON.stringify([req.method, req.url, body.length > 99 ? body.length : `${body}`, type, authorization, length, coding]))
+  if (what === 'typed') res.setHeader('Content-Type', type)
   res.setHeader('Set-Cookie', ['a=1', 'b=2'])
   res.end(body)
 }
 
-const within = (claim, body, { start = () => httpServer(serve), options, skip } = {}) => test(claim, { ...limits, skip }, async () => {
-  const server = await start()
-  // One connection a request for the built-in one: nothing of it stays.
-  const own = createFetch(options)
-  try {
-    await body({ server, origin: `http://127.0.0.1:${server.port}`, own })
-  } finally {
-    await own.agent.destroy()
-    await server.stop()
-  }
-})
+const within = (claim, body, { start = () => httpServer(serve), ...how } = {}) => withinFetch(claim, start, body, how)
 
 const told = (error) => error && { name: error.name, message: error.message, code: error.cause?.code }
 
@@ -67,6 +59,13 @@ const CASES = {
   url_object: ['/', {}, (url) => new URL(url)],
   request: ['/', {}, (url) => new Request(url, { method: 'PUT', body: 'text', headers: { authorization: 'x' } })],
   request_with_init: ['/', { method: 'POST', body: 'other' }, (url) => new Request(url, { method: 'PUT', body: 'text' })],
+  request_with_undefined_members: [
+    '/', { method: undefined, headers: undefined, body: undefined, redirect: undefined, signal: undefined },
+    (url) => new Request(url, { method: 'PUT', body: 'text', headers: { authorization: 'x' } })
+  ],
+  request_aborted: ['/', { signal: undefined }, (url) => new Request(url, { signal: AbortSignal.abort(new Error('enough')) })],
+  request_aborted_and_freed: ['/', { signal: null }, (url) => new Request(url, { signal: AbortSignal.abort(new Error('enough')) })],
+  request_with_large_body: ['/', {}, (url) => new Request(url, { method: 'POST', body: 'x'.repeat(MIB) })],
   method_in_small_letters: ['/', { method: 'put', body: 'x' }],
   head: ['/', { method: 'HEAD' }],
   text: ['/', { method: 'POST', body: 'text' }],
@@ -84,6 +83,8 @@ const CASES = {
   headers_list: ['/', { headers: [['authorization', 'a']] }],
   headers_object: ['/', { headers: new Headers({ authorization: 'a' }) }],
   no_header: ['/', { headers: { 'a b': 'c' } }],
+  bare_hash: ['/#'],
+  unheard_of: ['/status/999'],
   no_content: ['/status/204'],
   not_modified: ['/status/304'],
   not_found: ['/status/404'],
@@ -102,6 +103,12 @@ const CASES = {
   redirect_307: ['/to/307', { method: 'POST', body: 'x' }],
   redirect_308: ['/to/308', { method: 'PUT', body: 'x', headers: { authorization: 'a' } }],
   redirect_307_stream: ['/to/307', () => ({ method: 'POST', duplex: 'half', body: new Response('text').body })],
+  redirect_307_request: ['/to/307', {}, (url) => new Request(url, { method: 'POST', body: 'x' })],
+  redirect_308_large_request: ['/to/308', {}, (url) => new Request(url, { method: 'PUT', body: 'x'.repeat(MIB) })],
+  redirect_in_utf8: [`/to/302?at=/${encodeURIComponent(Buffer.from('ü').toString('latin1'))}`],
+  redirect_escaped: ['/to/302?at=/%25C3%25BC'],
+  redirect_with_credentials: ['/to/302', {}, (url) => `${url}?at=${encodeURIComponent(url.replace('//', '//user:pass@'))}`],
+  redirect_nowhere: ['/to/302?at=http%3A%2F%2F%5B'],
   redirect_relative: ['/to/302?at=..%2Felsewhere'],
   redirect_loop: ['/loop'],
   redirect_error: ['/to/302', { redirect: 'error' }],
@@ -112,6 +119,8 @@ const CASES = {
   credentials: ['/', {}, (url) => url.replace('//', '//user:pass@')],
   no_url: ['', {}, () => 'no url'],
   data: ['', {}, () => 'data:text/plain,hello'],
+  data_url: ['', {}, () => new URL('data:text/plain,hello')],
+  data_request: ['', {}, () => new Request('data:text/plain,hello')],
   null_init: ['/', null]
 }
 
@@ -149,7 +158,7 @@ describe('as the built-in fetch', () => {
     const other = await httpServer(serve)
     try {
       const res = await own(`${origin}/to/302?at=http%3A%2F%2F127.0.0.1%3A${other.port}%2Fend`, { headers: { authorization: 'secret' } })
-      assert.deepEqual(JSON.parse(res.headers.get('x-seen')), ['GET', '/end', '', '', ''])
+      assert.deepEqual(JSON.parse(res.headers.get('x-seen')), ['GET', '/end', '', '', '', '', ''])
     } finally {
       await other.stop()
     }
@@ -167,9 +176,8 @@ describe('answers', () => {
         return value instanceof FormData ? [...value] : value
       }
       const answer = () => new Response(init.body, { headers: init.headers })
-      const res = await own(origin, init)
-      // The echo says no type of its own; the form's reader needs one.
-      if (read === 'formData') res.headers.set('content-type', init.headers['content-type'])
+      // The form's reader needs to know the type.
+      const res = await own(read === 'formData' ? `${origin}/typed` : origin, init)
       const expected = await plain(read === 'blob' ? new Response(init.body, { headers: { 'content-type': '' } }) : answer())
       assert.deepEqual(await plain(res), expected)
       assert.equal(res.bodyUsed, true)
@@ -219,6 +227,7 @@ describe('answers', () => {
 
   within('integrity_is_refused_not_ignored', async ({ origin, own }) => {
     await assert.rejects(own(origin, { integrity: 'sha256-x' }), /integrity/)
+    await assert.rejects(own(new Request(origin, { integrity: 'sha256-x' })), /integrity/)
   })
 
   within('default_one_needs_no_agent', async ({ origin }) => {

@@ -35,34 +35,40 @@ const encodingsOf = (pairs) => {
   return encodings.every((encoding) => Object.hasOwn(DECODERS, encoding)) ? encodings.reverse() : []
 }
 
-/** `sink` with decoders before it: all are `{ push(chunk), end(), fail(error) }`; `flow` holds the sender back. */
-const decode = (encodings, sink, flow) => encodings.reduceRight((next, encoding) => new Decoding(DECODERS[encoding], next, flow), sink)
+/**
+ * `sink` with decoders before it: all are `{ push(chunk), end(), fail(error) }`, and have a `source`, the one before:
+ * `{ flow(isFlowing), cancel(reason) }`. That of the first is the caller's to set.
+ */
+const decode = (encodings, sink) => encodings.reduceRight((next, encoding) => new Decoding(DECODERS[encoding], next), sink)
 
 class Decoding {
+  source
   #make
   #next
-  #flow
   #stream
+  /** It has failed, or is not wanted. */
+  #isOver = false
 
-  constructor (make, next, flow) {
+  constructor (make, next) {
     this.#make = make
     this.#next = next
-    this.#flow = flow
+    next.source = this
   }
 
   push (chunk) {
-    if (chunk.length === 0) return
+    if (this.#isOver || chunk.length === 0) return
     this.#stream ??= this.#start(this.#make(chunk[0]))
-    if (!this.#stream.write(chunk)) this.#flow(false)
+    if (!this.#stream.write(chunk)) this.source.flow(false)
   }
 
   end () {
+    if (this.#isOver) return
     if (this.#stream) this.#stream.end()
     else this.#next.end()
   }
 
   fail (error) {
-    this.#stream?.destroy()
+    this.#leave()
     this.#next.fail(error)
   }
 
@@ -72,12 +78,27 @@ class Decoding {
     else this.#stream?.pause()
   }
 
+  cancel (reason) {
+    this.#leave()
+    this.source.cancel(reason)
+  }
+
+  #leave () {
+    this.#isOver = true
+    this.#stream?.destroy()
+  }
+
   #start (stream) {
     stream.on('data', (chunk) => this.#next.push(chunk))
-    stream.on('drain', () => this.#flow(true))
+    stream.on('drain', () => this.source.flow(true))
     stream.on('end', () => this.#next.end())
-    stream.on('error', (error) => this.#next.fail(error))
+    stream.on('error', (error) => this.#broken(error))
     return stream
+  }
+
+  #broken (error) {
+    this.#next.fail(new TypeError('terminated', { cause: error }))
+    this.cancel(error)
   }
 }
 

@@ -1,13 +1,19 @@
 'use strict'
 // A `fetch` that does without the platform's: its arguments, its answers, its errors, over a dispatcher.
+const { Buffer } = require('node:buffer')
+const events = require('node:events')
 const { FetchAgent } = require('./agent.js')
 const { AbortError } = require('./errors.js')
 const { decode, encodingsOf } = require('./decoding.js')
 const { Incoming } = require('./incoming.js')
-const { readInput } = require('./input.js')
+const { hrefOf, readInput } = require('./input.js')
 const { FetchResponse } = require('./response.js')
 
+/** A program may make this one the platform's. */
+const platform = globalThis.fetch
+
 const MOST_REDIRECTS = 20
+const NULL_BODY = new Set([204, 205, 304])
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
 const OF_THE_BODY = ['content-encoding', 'content-language', 'content-location', 'content-type', 'content-length']
 const OF_THE_ORIGIN = ['authorization', 'proxy-authorization', 'cookie', 'host']
@@ -21,19 +27,20 @@ const headerOf = (pairs, name) => {
   return undefined
 }
 
+const toPairs = (headers) => Object.entries(headers).flatMap(([name, value]) => [value].flat().flatMap((one) => [name, one]))
+
+/** Bytes of a header come one a character; a location may be written in UTF-8. */
+const textOf = (location) => /[\x80-\xff]/.test(location) ? Buffer.from(location, 'latin1').toString() : location
+
 /** What a redirect turns a request into; throws why it may not. */
 const redirected = (request, status, location) => {
-  let url
-  try {
-    url = new URL(location, request.url)
-  } catch (cause) {
-    throw failed(cause)
-  }
-  if (!/^https?:$/.test(url.protocol)) throw failed(new Error('URL scheme must be a HTTP(S) scheme'))
+  const url = new URL(textOf(location), request.url)
+  if (!/^https?:$/.test(url.protocol)) throw new Error('URL scheme must be a HTTP(S) scheme')
+  if (url.username || url.password) throw new Error('cross origin not allowed for request mode "cors"')
   if (!url.hash) url.hash = request.url.hash
   const next = { ...request, url, headers: { ...request.headers }, redirects: request.redirects + 1 }
-  if (next.redirects > MOST_REDIRECTS) throw failed(new Error('redirect count exceeded'))
-  if (status !== 303 && !request.again) throw failed(new Error('the body was a stream, and cannot be sent again'))
+  if (next.redirects > MOST_REDIRECTS) throw new Error('redirect count exceeded')
+  if (status !== 303 && !request.again) throw new Error('the body was a stream, and cannot be sent again')
   const isRewritten = (status === 301 || status === 302) && request.method === 'POST'
   if (isRewritten || (status === 303 && request.method !== 'GET' && request.method !== 'HEAD')) {
     Object.assign(next, { method: 'GET', body: null, again: true })
@@ -46,76 +53,96 @@ const redirected = (request, status, location) => {
 /** What the dispatcher tells of one request, up to its answer or the next redirect. */
 class Handler {
   #request
+  /** `undefined` once it was called: its functions know the response, which must be free to go. */
   #settle
   #controller
+  /** Where the body goes, if it is of use. */
   #sink
-  #incoming
   #onAbort
-  /** Whether the answer was a redirect that is followed: its body is of no use. */
-  #isSkipped = false
 
   /** `settle`: `{ answer(response), follow(request), fail(error) }`. */
   constructor (request, settle) {
     this.#request = request
     this.#settle = settle
+    const { signal } = request
+    if (signal === null) return
+    this.#onAbort = () => this.#abort(signal.reason)
+    allowListeners(signal)
+    signal.addEventListener('abort', this.#onAbort)
   }
 
   onRequestStart (controller) {
     this.#controller = controller
     const { signal } = this.#request
-    if (signal === null) return
-    if (signal.aborted) return controller.abort(signal.reason)
-    this.#onAbort = () => controller.abort(signal.reason)
-    signal.addEventListener('abort', this.#onAbort)
+    if (signal?.aborted) controller.abort(signal.reason)
   }
 
-  // The second generation's other arguments are of no use here: `head` is told before, with the headers as they came.
-  onResponseStart () {}
+  // Where an interceptor stands between: what it says of the headers counts, not what came.
+  onResponseStart (controller, status, headers, statusText) {
+    this.onHead(status, toPairs(headers), statusText ?? '')
+  }
 
   /** The head of the answer, with its headers in pairs. */
   onHead (status, pairs, statusText) {
-    if (status < 200) return
+    if (status < 200 || this.#settle === undefined) return
+    const { method, url, redirect, redirects } = this.#request
     const location = REDIRECTS.has(status) ? headerOf(pairs, 'location') : undefined
-    if (location !== undefined && this.#request.redirect !== 'manual') return this.#redirect(status, location)
-    const flow = (isFlowing) => isFlowing ? this.#controller.resume() : this.#controller.pause()
-    const encodings = this.#request.method === 'HEAD' ? [] : encodingsOf(pairs)
-    let outermost
-    this.#incoming = new Incoming(
-      (isFlowing) => { (outermost ?? { flow }).flow(isFlowing) },
-      (reason) => this.#controller.abort(reason ?? new AbortError())
-    )
-    this.#sink = this.#incoming
-    if (encodings.length > 0) this.#sink = outermost = decode(encodings, this.#incoming, flow)
-    const { url, redirects } = this.#request
-    const href = url.hash ? url.href.slice(0, -url.hash.length) : url.href
-    this.#settle.answer(new FetchResponse({ status, statusText, pairs, url: href, redirected: redirects > 0 }, {
-      incoming: this.#request.method === 'HEAD' ? undefined : this.#incoming
-    }))
+    if (location !== undefined && redirect !== 'manual') return this.#redirect(status, location)
+    const facts = { status, statusText, pairs, url: url.href.split('#', 1)[0], redirected: redirects > 0 }
+    if (method === 'HEAD' || NULL_BODY.has(status)) return this.#take().answer(new FetchResponse(facts, {}))
+    const incoming = new Incoming(() => this.#leave())
+    this.#sink = decode(encodingsOf(pairs), incoming)
+    this.#sink.source = this
+    this.#take().answer(new FetchResponse(facts, { incoming }))
   }
 
   #redirect (status, location) {
-    if (this.#request.redirect === 'error') throw failed(new Error('unexpected redirect'))
+    if (this.#request.redirect === 'error') throw new Error('unexpected redirect')
     const next = redirected(this.#request, status, location)
-    this.#isSkipped = true
-    this.#settle.follow(next)
+    this.#take().follow(next)
   }
 
-  onResponseData (controller, chunk) {
-    if (!this.#isSkipped) this.#sink.push(chunk)
-  }
+  onResponseData (controller, chunk) { this.#sink?.push(chunk) }
 
   onResponseEnd () {
-    this.#leave()
-    if (!this.#isSkipped) this.#sink.end()
+    if (this.#sink) this.#sink.end()
+    else this.#leave()
   }
 
   onResponseError (controller, error) {
-    this.#leave()
-    if (this.#isSkipped) return
     const { signal } = this.#request
-    const reason = signal?.aborted && error === signal.reason ? error : error instanceof TypeError && error.message === 'fetch failed' ? error : failed(error)
-    if (this.#incoming === undefined) this.#settle.fail(reason)
-    else this.#sink.fail(reason === error ? error : new TypeError('terminated', { cause: error }))
+    if (signal?.aborted) this.#fail(signal.reason)
+    else this.#fail(this.#settle ? failed(error) : new TypeError('terminated', { cause: error }))
+  }
+
+  // The body's source.
+
+  flow (isFlowing) {
+    if (isFlowing) this.#controller.resume()
+    else this.#controller.pause()
+  }
+
+  cancel (reason) {
+    this.#leave()
+    this.#controller.abort(reason ?? new AbortError())
+  }
+
+  /** Also of what has come and was not read yet, of which the dispatcher knows no more. */
+  #abort (reason) {
+    this.#controller?.abort(reason)
+    this.#fail(reason)
+  }
+
+  #fail (reason) {
+    this.#leave()
+    this.#take()?.fail(reason)
+    this.#sink?.fail(reason)
+  }
+
+  #take () {
+    const settle = this.#settle
+    this.#settle = undefined
+    return settle
   }
 
   #leave () {
@@ -123,23 +150,38 @@ class Handler {
   }
 }
 
-/** `options` are a FetchAgent's, or `{ dispatcher }`: one that is there already. */
-/** @param {any} options */
+/** Many requests may share a signal. From Node 22 on it has no limit by itself. */
+const allowListeners = (signal) => {
+  try {
+    if (events.getMaxListeners(signal) === events.defaultMaxListeners) events.setMaxListeners(Infinity, signal)
+  } catch {
+    // So Node 20 answers of one that has no limit.
+  }
+}
+
+/**
+ * `options` are a FetchAgent's, or `{ dispatcher }`: one that is there already.
+ * @param {any} options
+ */
 const createFetch = ({ dispatcher: given, ...options } = {}) => {
   const dispatcher = given ?? new FetchAgent(options)
   const send = (request, resolve, reject) => {
     const { url, method, headers, body, retry } = request
     const handler = new Handler(request, { answer: resolve, follow: (next) => send(next, resolve, reject), fail: reject })
-    dispatcher.dispatch({ origin: url.origin, path: url.pathname + url.search, method, headers, body, retry }, handler)
+    try {
+      dispatcher.dispatch({ origin: url.origin, path: url.pathname + url.search, method, headers, body, retry }, handler)
+    } catch (error) {
+      handler.onResponseError(null, error)
+    }
   }
   const fetch = async (input, init) => {
     // Of other schemes the platform's own has the answers: data:, blob:.
-    if (typeof input === 'string' && /^(?!https?:)[a-z][a-z\d+.-]*:/i.test(input)) return globalThis.fetch(input, init)
+    if (/^(?!https?:)[a-z][a-z\d+.-]*:/i.test(hrefOf(input))) return platform(input, init)
     const request = readInput(input, init ?? {})
     request.redirects = 0
     if (request.signal?.aborted) throw request.signal.reason
-    // A form is put together by the platform, in its own time.
-    if (request.body instanceof Promise) request.body = await request.body
+    // Forms and bodies of the platform's Requests take their time.
+    if (request.body instanceof Promise) Object.assign(request, await request.body)
     return new Promise((resolve, reject) => send(request, resolve, reject))
   }
   /** What it sends by. */

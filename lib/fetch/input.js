@@ -1,5 +1,6 @@
 'use strict'
 // What `fetch` was asked for, as one plain description of the first request.
+const { Buffer } = require('node:buffer')
 const { invalidType } = require('../errors.js')
 const { ACCEPTED } = require('./decoding.js')
 const { isDisturbed } = require('./response.js')
@@ -16,7 +17,7 @@ const methodOf = (method = 'GET') => {
   return NORMALIZED.test(name) ? name.toUpperCase() : name
 }
 
-/** `{ body, type, again }`: `again` says that it can be sent more than once. */
+/** `{ body, type, again }`: `again` says that it can be sent more than once. A promise as `body` resolves to what differs. */
 const bodyOf = (body, duplex) => {
   if (body === undefined || body === null) return { body: null, type: undefined, again: true }
   if (typeof body === 'string') return { body, type: 'text/plain;charset=UTF-8', again: true }
@@ -31,7 +32,7 @@ const bodyOf = (body, duplex) => {
   if (body instanceof Blob) return { body, type: body.type || undefined, again: true }
   if (body instanceof FormData) {
     const whole = new Response(body)
-    return { body: whole.blob(), type: whole.headers.get('content-type'), again: true }
+    return { body: whole.blob().then((body) => ({ body })), type: whole.headers.get('content-type'), again: true }
   }
   const isStream = body instanceof ReadableStream
   if (isStream || typeof body[Symbol.asyncIterator] === 'function') {
@@ -43,6 +44,40 @@ const bodyOf = (body, duplex) => {
   }
   return { body: `${body}`, type: 'text/plain;charset=UTF-8', again: true }
 }
+
+/** So much of a Request's body is read before any of it is sent. */
+const MOST_GATHERED = 64 * 1024
+
+async function * rest (chunks, reader, next) {
+  try {
+    yield * chunks
+    for (let { done, value } = await next; !done; { done, value } = await reader.read()) yield value
+  } finally {
+    reader.cancel().catch(() => {})
+  }
+}
+
+/**
+ * What the body of a Request was made of cannot be seen from outside. One that is there within a turn is sent as a whole, so
+ * with its length, and once more where a redirect wants it; any other may depend on its answer, and is sent as it comes.
+ */
+const gather = async (stream) => {
+  const reader = stream.getReader()
+  const late = new Promise((resolve) => setImmediate(resolve))
+  const chunks = []
+  let size = 0
+  for (;;) {
+    const next = reader.read()
+    // A failure is for whom the rest is read by.
+    const read = await Promise.race([next, late]).catch(() => {})
+    if (read?.done) return { body: Buffer.concat(chunks), again: true }
+    if (size > MOST_GATHERED || !(read?.value instanceof Uint8Array)) return { body: rest(chunks, reader, next), again: false }
+    chunks.push(read.value)
+    size += read.value.length
+  }
+}
+
+const hrefOf = (input) => input instanceof Request ? input.url : `${input}`
 
 const urlOf = (input) => {
   let url
@@ -71,23 +106,24 @@ const headersOf = (given, type) => {
   return headers
 }
 
-/** Of a platform's Request, what this one takes; `init` has the last word, as everywhere. */
-const fromRequest = (request) => ({
-  method: request.method,
-  headers: request.headers,
-  body: request.body,
-  duplex: 'half',
-  redirect: request.redirect,
-  signal: request.signal
-})
+const MEMBERS = ['method', 'headers', 'body', 'duplex', 'redirect', 'signal', 'integrity', 'retry']
 
-/** `{ url, method, headers, body, again, redirect, signal, retry }`; throws the platform's TypeErrors. */
-/** @param {any} input @param {any} init */
+/** `init` has the last word, as everywhere. */
+const merged = (request, init) => {
+  const given = {}
+  for (const name of MEMBERS) given[name] = init[name] === undefined ? request?.[name] : init[name]
+  return given
+}
+
+/**
+ * `{ url, method, headers, body, again, redirect, signal, retry }`; throws the platform's TypeErrors.
+ * @param {any} input @param {any} init
+ */
 const readInput = (input, init = {}) => {
   if (init !== null && typeof init !== 'object') throw invalidType('init', 'of type object', init)
-  const isRequest = input instanceof Request
-  if (isRequest && input.bodyUsed) throw new TypeError('Cannot construct a Request with a Request object that has already been used.')
-  const given = { ...isRequest && fromRequest(input), ...init }
+  const request = input instanceof Request ? input : undefined
+  if (request?.bodyUsed) throw new TypeError('Cannot construct a Request with a Request object that has already been used.')
+  const given = merged(request, init)
   const { redirect = 'follow', signal = null, integrity, retry } = given
   if (integrity) throw new TypeError('integrity is not supported: check the body\'s digest yourself')
   if (!REDIRECTS.includes(redirect)) throw new TypeError(`'${redirect}' is not one of ${REDIRECTS.join(', ')}`)
@@ -95,9 +131,10 @@ const readInput = (input, init = {}) => {
   const method = methodOf(given.method)
   const { body, type, again } = bodyOf(given.body, given.duplex)
   if (body !== null && (method === 'GET' || method === 'HEAD')) throw new TypeError('Request with GET/HEAD method cannot have body.')
-  return {
-    url: urlOf(isRequest ? input.url : input), method, headers: headersOf(given.headers, type), body, again, redirect, signal, retry
-  }
+  const url = urlOf(hrefOf(input))
+  const headers = headersOf(given.headers, type)
+  const isGathered = body !== null && body === request?.body
+  return { url, method, headers, body: isGathered ? gather(body) : body, again, redirect, signal, retry }
 }
 
-module.exports = { readInput }
+module.exports = { hrefOf, readInput }

@@ -27,8 +27,10 @@ const flag = (name, value) => {
   return value
 }
 
-/** What is asked in JavaScript, by request. */
-/** @type {Record<string, [any, (name: string, value: unknown) => any]>} */
+/**
+ * What is asked in JavaScript, by request.
+ * @type {Record<string, [any, (name: string, value: unknown) => any]>}
+ */
 const LIMITS = {
   headersTimeout: [TIMEOUT, milliseconds],
   bodyTimeout: [TIMEOUT, milliseconds],
@@ -57,8 +59,10 @@ const refuse = (given) => {
   if (given.pipelining > 1) throw unsupportedOption('pipelining', 'a connection has one request at a time')
 }
 
-/** `{ options, retry, proxies, limits, connect }`; what was given is left alone. */
-/** @param {any} given */
+/**
+ * `{ options, retry, proxies, limits }`; what was given is left alone.
+ * @param {any} given
+ */
 const parseFetchOptions = (given = {}) => {
   if (given === null || typeof given !== 'object') throw invalidType('options', 'of type object', given)
   refuse(given)

@@ -5,11 +5,35 @@ const stream = require('node:stream')
 /** @type {(stream: ReadableStream) => boolean} */
 const isDisturbed = /** @type {any} */ (stream).isDisturbed
 
-/** @type {any} Its accessors are overridden by accessors; the types have them as fields. */
+// What is overridden here is a field to the types.
+/** @type {any} */
 const PlatformResponse = Response
+/** @type {any} */
+const PlatformHeaders = Headers
 
-const NULL_BODY = new Set([204, 205, 304])
 const decoder = new TextDecoder()
+
+/** Nobody will read what a lost response has not given out. Held weakly: an `Incoming` may know who holds the response. */
+const lost = new FinalizationRegistry((incoming) => incoming.deref()?.abandon())
+
+/** As fetch has it, the headers of an answer are not to be changed. */
+class FetchHeaders extends PlatformHeaders {
+  constructor (pairs) {
+    super()
+    for (let at = 0; at < pairs.length; at += 2) super.append(pairs[at], pairs[at + 1])
+  }
+
+  append () { throw new TypeError('immutable') }
+  delete () { throw new TypeError('immutable') }
+  set () { throw new TypeError('immutable') }
+}
+
+/** What is left of a body that was read without a stream. */
+const spent = () => {
+  const stream = new ReadableStream({ type: 'bytes', start: (controller) => controller.close() })
+  stream.getReader().read()
+  return stream
+}
 
 class FetchResponse extends PlatformResponse {
   #facts
@@ -18,43 +42,44 @@ class FetchResponse extends PlatformResponse {
   #incoming
   #stream
 
-  /** `facts`: `{ status, statusText, pairs, url, redirected }`, `pairs` being headers as they came. `body` may be nothing. */
+  /** `facts`: `{ status, statusText, pairs, url, redirected }`, `pairs` being headers as they came. The body may be nothing. */
   constructor (facts, { incoming = undefined, stream = undefined }) {
-    super(null, facts)
+    // Not with the status: that may be one which only servers are allowed.
+    super(null)
     this.#facts = facts
-    if (NULL_BODY.has(facts.status)) return
     this.#incoming = incoming
     this.#stream = stream
+    if (incoming !== undefined) lost.register(this, new WeakRef(incoming))
   }
 
+  get status () { return this.#facts.status }
+  get statusText () { return this.#facts.statusText }
+  get ok () { return this.#facts.status >= 200 && this.#facts.status <= 299 }
   get url () { return this.#facts.url }
   get redirected () { return this.#facts.redirected }
   get type () { return 'basic' }
 
   get headers () {
-    if (this.#headers === undefined) {
-      const { pairs } = this.#facts
-      this.#headers = new Headers()
-      for (let at = 0; at < pairs.length; at += 2) this.#headers.append(pairs[at], pairs[at + 1])
-    }
+    this.#headers ??= new FetchHeaders(this.#facts.pairs)
     return this.#headers
   }
 
   get body () {
-    if (this.#stream === undefined && this.#incoming !== undefined) this.#stream = this.#incoming.stream()
+    if (this.#stream === undefined && this.#incoming !== undefined) {
+      this.#stream = this.#incoming.isUsed ? spent() : this.#incoming.stream()
+    }
     return this.#stream ?? null
   }
 
   get bodyUsed () {
-    return this.#stream === undefined ? this.#incoming?.isUsed ?? false : isDisturbed(this.#stream)
+    return (this.#incoming?.isUsed ?? false) || (this.#stream !== undefined && isDisturbed(this.#stream))
   }
 
   clone () {
     if (this.bodyUsed || this.#stream?.locked) throw new TypeError('Response.clone: Body has already been consumed.')
     const [mine, theirs] = this.body?.tee() ?? []
     this.#stream = mine
-    const pairs = [...this.headers].flat()
-    return new FetchResponse({ ...this.#facts, pairs }, { stream: theirs })
+    return new FetchResponse(this.#facts, { stream: theirs })
   }
 
   async arrayBuffer () {
