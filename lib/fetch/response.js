@@ -87,7 +87,8 @@ class FetchResponse extends PlatformResponse {
     return buffer.slice(byteOffset, byteOffset + byteLength)
   }
 
-  async blob () { return new Blob([await this.#bytes()], { type: this.headers.get('content-type') ?? '' }) }
+  // What a type is, of those that the headers name, is the platform's business.
+  async blob () { return new Response(await this.#bytes(), { headers: this.headers }).blob() }
   async bytes () { return new Uint8Array(await this.arrayBuffer()) }
   async formData () { return new Response(await this.#bytes(), { headers: this.headers }).formData() }
   async json () { return JSON.parse(decoder.decode(await this.#bytes())) }

@@ -137,7 +137,12 @@ pub(super) fn flat(headers: &HeaderMap) -> Vec<u8> {
 /// Two ways to say how long a body is are one too many: whoever stands in between may have believed the other.
 pub(super) fn judge(headers: &HeaderMap) -> Result<(), Breakage> {
     let is_both = headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING);
-    if is_both { Err(Breakage::Length) } else { Ok(()) }
+    // hyper takes what means the same number; others may not (`030` and `30`).
+    let mut lengths =
+        headers.get_all(CONTENT_LENGTH).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let first = lengths.next().map(<[u8]>::trim_ascii);
+    let agree = lengths.all(|other| Some(other.trim_ascii()) == first);
+    if is_both || !agree { Err(Breakage::Length) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -159,6 +164,38 @@ mod tests {
         assert_eq!(RequestHead::parse(b"GET\n/a b").err(), Some(Misfit::Path));
         assert_eq!(RequestHead::parse(b"GET\n/\na b\n1").err(), Some(Misfit::Header));
         assert_eq!(RequestHead::parse(b"GET\n/\na\n\x01").err(), Some(Misfit::Header));
+    }
+
+    #[test]
+    fn lengths_agree_to_the_letter() {
+        let judged = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONTENT_LENGTH, HeaderValue::from_str(value).expect("a value"));
+            }
+            judge(&headers)
+        };
+        assert_eq!(judged(&["30", "30"]), Ok(()));
+        assert_eq!(judged(&["30, 30"]), Ok(()));
+        assert_eq!(judged(&["30", "030"]), Err(Breakage::Length));
+        assert_eq!(judged(&["030, 30"]), Err(Breakage::Length));
+    }
+
+    #[test]
+    fn headers_beyond_what_a_map_holds_are_refused() {
+        let headers: String = (0..40_000).map(|n| format!("\nx-{n}\n1")).collect();
+        assert_eq!(RequestHead::parse(format!("GET\n/{headers}").as_bytes()).err(), Some(Misfit::Header));
+    }
+
+    #[test]
+    fn shared_head_has_its_host_in_its_target_and_nothing_of_a_connection() {
+        let head = RequestHead::parse(
+            b"GET\n/a?b\nHost\nx.example:1\nconnection\nclose\ntransfer-encoding\nchunked\nte\ngzip\nx-a\n1",
+        )
+        .expect("fits");
+        let request = head.into_shared().expect("fits");
+        assert_eq!(request.uri().to_string(), "https://x.example:1/a?b");
+        assert_eq!(request.headers().keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-a"]);
     }
 
     #[test]
