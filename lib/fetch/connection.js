@@ -8,9 +8,8 @@ const { insecureError, tlsError } = require('../tls/errors.js')
 const { isRefused, judge } = require('../tls/verdict.js')
 const channels = require('./channels.js')
 const { BodyPump } = require('./body.js')
-const {
-  BodyTimeoutError, ConnectTimeoutError, HeadersTimeoutError, InvalidArgumentError, parserError, SocketError
-} = require('./errors.js')
+const { ConnectTimeoutError, InvalidArgumentError, parserError, SocketError } = require('./errors.js')
+const { Patience } = require('./patience.js')
 const { toSocket } = require('./upgrade.js')
 
 const { errno: { EPROTO } } = require('node:os').constants
@@ -27,9 +26,7 @@ class Connection {
   bytesWritten = 0
   #exchange
   #pump
-  #timer
-  #timerMs
-  #timesOut = undefined
+  #patience = new Patience(this)
   #isPaused = false
   #keepAliveHeader
   #pool
@@ -137,6 +134,9 @@ class Connection {
   /** The request has not left as a whole. */
   get isSending () { return this.#pump !== undefined }
 
+  /** The caller wants no more of the answer for now. */
+  get isPaused () { return this.#isPaused }
+
   get isIdle () { return this.#exchange === undefined }
 
   begin (exchange) {
@@ -155,7 +155,7 @@ class Connection {
     const misfit = speak(environment.number, number, head, hasBody, this.#pool.limits.maxHeaderSize)
     if (misfit !== 0) return exchange.fail(this.#misfit(misfit))
     if (channels.sendHeaders.hasSubscribers) this.#publishHead(request, head)
-    this.#wait(request.headersTimeout ?? this.#pool.limits.headersTimeout, this.#headersLate)
+    this.#patience.forHead(request.headersTimeout ?? this.#pool.limits.headersTimeout)
     if (!hasBody) return exchange.requestSent()
     this.#pump = new BodyPump(this.#sinkOf(exchange), request.contentLength)
     this.#pump.start(request.body)
@@ -223,7 +223,7 @@ class Connection {
     if (isUpgrade) return this.#upgrade(exchange, status, pairs, statusText)
     if (status >= 200) {
       this.#readHead(exchange, pairs)
-      this.#wait(exchange.request.bodyTimeout ?? this.#pool.limits.bodyTimeout, this.#bodyLate)
+      this.#patience.forBody(exchange.request.bodyTimeout ?? this.#pool.limits.bodyTimeout)
     }
     exchange.head(status, pairs, statusText)
   }
@@ -244,7 +244,7 @@ class Connection {
 
   _received (chunk) {
     this.bytesRead += chunk.length
-    this.#restart()
+    this.#patience.restart()
     this.#exchange?.data(chunk)
   }
 
@@ -298,11 +298,14 @@ class Connection {
   }
 
   _wrote () {
-    this.#restart()
+    this.#patience.restart()
     this.#pump?.relieve()
   }
 
   _shutDown () {}
+
+  /** The server has taken too long. */
+  late (error) { this.#fail(error) }
 
   /** Ends with its exchange. */
   #fail (error) {
@@ -321,7 +324,7 @@ class Connection {
   #leave (exchange) {
     this.#exchange = undefined
     exchange.connection = undefined
-    this.#timesOut = undefined
+    this.#patience.rest()
     const pump = this.#pump
     this.#pump = undefined
     pump?.relieve()
@@ -331,7 +334,7 @@ class Connection {
     if (this.destroyed) return
     this.destroyed = true
     this.connecting = false
-    clearTimeout(this.#timer)
+    this.#patience.end()
     this.#exchange?.fail(error ?? new SocketError('closed', this.facts))
     if (error) this.#pool.failed(this)
     this.#closingFacts = this.facts
@@ -341,30 +344,6 @@ class Connection {
 
   _gone () {
     this.#pool.gone(this)
-  }
-
-  // Time limits: one timer a connection, which looks whether anybody waits.
-
-  #wait (ms, timesOut) {
-    this.#timesOut = ms > 0 ? timesOut : undefined
-    if (!(ms > 0)) return
-    if (this.#timerMs === ms) return this.#restart()
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#timesOut?.(), ms).unref()
-    this.#timerMs = ms
-  }
-
-  #restart () { this.#timer?.refresh() }
-
-  #headersLate () {
-    // The request is still on its way: its turn to be slow.
-    if (this.#pump) this.#restart()
-    else this.#fail(new HeadersTimeoutError())
-  }
-
-  #bodyLate () {
-    if (this.#isPaused) this.#restart()
-    else this.#fail(new BodyTimeoutError())
   }
 
   // What tracers and errors tell of a socket.
