@@ -1,7 +1,7 @@
 'use strict'
 // The body of a request, on its way into the engine: whole, or piece by piece as there is room.
 const { Buffer } = require('node:buffer')
-const { InvalidArgumentError, RequestContentLengthMismatchError } = require('./errors.js')
+const { InvalidArgumentError, RequestAbortedError, RequestContentLengthMismatchError } = require('./errors.js')
 const { isBlob, isFormData, isStream } = require('./request.js')
 
 /** Methods whose requests say so if their body is empty. */
@@ -34,6 +34,14 @@ const settleLength = (request, isStrict) => {
   if (length === 0 && !EXPECT_BODY.has(request.method)) length = null
   if (isStrict && given !== null && known !== null && given !== known) throw new RequestContentLengthMismatchError()
   request.contentLength = length
+}
+
+/** Tells `fail` of a stream that breaks, or that closes before its end: both may happen long before its turn, or after it. */
+const watchStream = (stream, fail) => {
+  const onClose = () => { if (!stream.readableEnded) fail(stream.errored ?? new RequestAbortedError()) }
+  stream.on('error', fail).on('close', onClose).on('end', () => { stream.off('close', onClose) })
+  // Its events may be over.
+  if (stream.destroyed) queueMicrotask(onClose)
 }
 
 /** Pushes `body` to `sink`: `{ push(bytes), finish(), fail(error), isOver }`. `push` answers whether there is room for more. */
@@ -98,17 +106,8 @@ class BodyPump {
       this.#goOn = () => { stream.resume?.() }
     }
     const onEnd = () => { leave(); this.#end() }
-    const onError = (error) => { leave(); this.#sink.fail(error) }
-    const onClose = () => {
-      leave()
-      this.#sink.fail(stream.errored ?? Object.assign(new Error('The body was closed before its end'), { code: 'ERR_STREAM_PREMATURE_CLOSE' }))
-    }
-    const leave = () => {
-      stream.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onError)
-      stream.on('error', () => {})
-    }
-    if (stream.errored) return this.#sink.fail(stream.errored)
-    stream.on('data', onData).on('end', onEnd).on('error', onError).on('close', onClose)
+    const leave = () => { stream.off('data', onData).off('end', onEnd) }
+    stream.on('data', onData).on('end', onEnd)
     if (stream.readableEnded) onEnd()
     else stream.resume?.()
   }
@@ -127,4 +126,4 @@ class BodyPump {
   }
 }
 
-module.exports = { BodyPump, settleLength }
+module.exports = { BodyPump, settleLength, watchStream }

@@ -2,6 +2,7 @@
 // One request and its answer: what its handler hears, in order, and its end, once.
 const { Buffer } = require('node:buffer')
 const { waitFor } = require('./again.js')
+const { watchStream } = require('./body.js')
 const channels = require('./channels.js')
 const { Controller, faceOf, toBytes } = require('./handlers.js')
 const { isStream } = require('./request.js')
@@ -43,6 +44,8 @@ class Exchange {
   /** `false` if the caller has no use for it any more. */
   start () {
     this.#pool.began(this)
+    const { body } = this.request
+    if (body !== null && isStream(body)) watchStream(body, (error) => this.fail(error))
     this.#tell(() => this.#handler.start({ history: null }))
     return !this.isOver
   }
