@@ -94,3 +94,12 @@ describe('a stream as a body', () => {
     assert.equal((await upload(agent, origin, body)).body, 'ok')
   }, { start: () => scripted((socket) => socket.write(ok())) })
 })
+
+describe('a policy of retries that is none', () => {
+  own('is_told_to_the_handler_and_nothing_is_left', async ({ agent, origin }) => {
+    const { events, error } = await dispatched(agent, { origin, retry: { retryOn: '503' } }, { modern: true })
+    assert.match(error, /^InvalidArgumentError UND_ERR_INVALID_ARG .*"options.retry.retryOn"/)
+    assert.equal(events.answer, false)
+    await agent.close()
+  })
+})

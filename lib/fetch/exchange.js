@@ -28,17 +28,19 @@ class Exchange {
   /** Takes it out of the queue. */
   leaveQueue = undefined
   isOver = false
-  /** The policy of its request, and whether that may be sent twice; the pool says. */
-  retry = undefined
-  isIdempotent = false
+  /** The policy of its request, and whether that may be sent twice. */
+  retry
+  isIdempotent
 
   constructor (request, handler, origin, pool) {
     this.request = request
     this.origin = origin
     this.#controller = new Controller(this)
     this.#handler = faceOf(handler, this.#controller)
-    this.#maxSize = request.maxResponseSize ?? pool.limits.maxResponseSize
+    this.#maxSize = pool.limits.maxResponseSize
     this.#pool = pool
+    this.retry = pool.policyOf(request)
+    this.isIdempotent = request.idempotent ?? (this.retry.methods.has(request.method) || request.hasIdempotencyKey)
   }
 
   /** `false` if the caller has no use for it any more. */

@@ -12,6 +12,7 @@ const { rejectsUnauthorized } = require('../tls/verdict.js')
 const { interned } = require('../maps.js')
 const { checkout, release } = require('../../native.js')
 const { Connection } = require('./connection.js')
+const { InvalidArgumentError } = require('./errors.js')
 
 /** Numbers from here on are waiters' (src/node/environment.rs). */
 const WAITERS = 2 ** 32
@@ -100,12 +101,28 @@ class Pool {
 
   // Exchanges.
 
+  /** What is sent again, as a request or else its agent was told. */
+  policyOf ({ retry }) {
+    if (retry === undefined) return this.#settings.retry
+    try {
+      return parseRetry(retry, this.#settings.retry, { isFetch: true })
+    } catch (error) {
+      throw new InvalidArgumentError(error.message, { cause: error })
+    }
+  }
+
   /** Gives an exchange a connection, at once or when there is one. `false`: it waits. */
   submit (exchange) {
-    const { request, origin } = exchange
-    const retry = request.retry === undefined ? this.#settings.retry : parseRetry(request.retry, this.#settings.retry, { isFetch: true })
-    exchange.retry = retry
-    exchange.isIdempotent = request.idempotent ?? (retry.methods.has(request.method) || request.hasIdempotencyKey)
+    try {
+      return this.#checkOut(exchange)
+    } catch (error) {
+      exchange.fail(error)
+      return true
+    }
+  }
+
+  #checkOut (exchange) {
+    const { origin } = exchange
     const answer = checkout(this.#environment.number, this.#number, origin.number, exchange.isIdempotent)
     if (answer === Infinity) {
       exchange.fail(queueFull(this.#settings.options.queueLimit))
