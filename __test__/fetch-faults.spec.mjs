@@ -5,8 +5,9 @@ import { describe, test } from 'node:test'
 import undici from 'undici'
 import { FetchAgent } from '../index.mjs'
 import { dispatched } from './support/dispatching.mjs'
+import { assertStats } from './support/outcome.mjs'
 import { ok, refusedPort, scripted } from './support/servers.mjs'
-import { deferred, until } from './support/wait.mjs'
+import { deferred, turns, until } from './support/wait.mjs'
 
 const limits = { timeout: 20_000 }
 const silent = () => scripted(() => {})
@@ -102,4 +103,101 @@ describe('a policy of retries that is none', () => {
     assert.equal(events.answer, false)
     await agent.close()
   })
+})
+
+describe('a pause', () => {
+  const CHUNKED = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n'
+  const whole = { start: () => scripted((socket) => socket.write(`${CHUNKED}0\r\n\r\n`)) }
+  const cut = { start: () => scripted((socket) => socket.end(CHUNKED)) }
+
+  /** A request whose handler pauses where `pauses` says; what it was told, for `told` to count. */
+  const pausing = (agent, origin, pauses) => {
+    const seen = { told: [], controller: undefined }
+    const act = Object.fromEntries(['start', 'head', 'data', 'complete'].map((stage) => [stage, (controller) => {
+      seen.controller ??= controller
+      if (stage !== 'start') seen.told.push(stage)
+      if (pauses.includes(stage)) seen.controller.pause()
+    }]))
+    seen.outcome = dispatched(agent, { origin }, { modern: true, act })
+    return seen
+  }
+
+  for (const stage of ['start', 'head']) {
+    both(`at_the_${stage}_holds_back_the_body_and_its_end`, async ({ agent, origin }) => {
+      const seen = pausing(agent, origin, [stage])
+      await until(() => seen.told.length > 0)
+      await turns()
+      assert.deepEqual(seen.told, ['head'])
+      seen.controller.resume()
+      assert.equal((await seen.outcome).body, 'abcdef')
+    }, whole)
+  }
+
+  both('at_each_piece_holds_back_the_next_though_it_has_come', async ({ agent, origin }) => {
+    const seen = pausing(agent, origin, ['data'])
+    const told = ['head', 'data', 'data', 'complete']
+    for (let count = 2; count <= told.length; count++) {
+      await until(() => seen.told.length >= count)
+      await turns()
+      assert.deepEqual(seen.told, told.slice(0, count))
+      seen.controller.resume()
+    }
+    assert.equal((await seen.outcome).body, 'abcdef')
+  }, whole)
+
+  both('holds_back_how_the_connection_broke', async ({ agent, origin }) => {
+    const seen = pausing(agent, origin, ['head', 'data'])
+    for (const count of [1, 2, 3]) {
+      await until(() => seen.told.length >= count)
+      await turns()
+      assert.equal(seen.told.length, count)
+      seen.controller.resume()
+    }
+    const { body, error } = await seen.outcome
+    assert.deepEqual([body, error], ['abcdef', 'SocketError UND_ERR_SOCKET other side closed'])
+  }, cut)
+
+  both('of_an_older_handler_is_what_it_answers', async ({ agent, origin }) => {
+    const told = []
+    let goOn
+    const outcome = dispatched(agent, { origin }, { act: {
+      head: ({ resume }) => {
+        goOn = resume
+        return false
+      },
+      data: () => { told.push('data') }
+    } })
+    await until(() => goOn)
+    await turns()
+    assert.deepEqual(told, [])
+    goOn()
+    assert.equal((await outcome).body, 'abcdef')
+  }, whole)
+
+  own('that_ends_within_what_was_held_back_tells_all_in_order', async ({ agent, origin }) => {
+    const seen = pausing(agent, origin, ['head'])
+    await until(() => seen.told.length > 0)
+    await turns()
+    for (const name of ['pause', 'resume']) seen.controller[name]()
+    assert.deepEqual([seen.told, (await seen.outcome).body], [['head', 'data', 'data', 'complete'], 'abcdef'])
+  }, whole)
+
+  own('after_the_whole_answer_has_come_holds_no_connection', async ({ agent, origin }) => {
+    const seen = pausing(agent, origin, ['head'])
+    await until(() => agent.stats().idle === 1)
+    assert.deepEqual(seen.told, ['head'])
+    assert.equal((await dispatched(agent, { origin })).body, 'abcdef')
+    assertStats(agent.stats(), { opened: 1, reused: 1 })
+    seen.controller.resume()
+    assert.equal((await seen.outcome).body, 'abcdef')
+  }, whole)
+
+  own('does_not_outlive_an_abort', async ({ agent, origin }) => {
+    const seen = pausing(agent, origin, ['head'])
+    await until(() => agent.stats().idle === 1)
+    seen.controller.abort(new Error('enough'))
+    const { error, body } = await seen.outcome
+    seen.controller.resume()
+    assert.deepEqual([error, body, seen.told], ['Error  enough', '', ['head']])
+  }, whole)
 })

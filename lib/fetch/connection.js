@@ -310,7 +310,7 @@ class Connection {
   /** Ends with its exchange. */
   #fail (error) {
     const exchange = this.#exchange
-    if (exchange) exchange.fail(error)
+    if (exchange) exchange.broke(error)
     else this.destroy(error)
   }
 

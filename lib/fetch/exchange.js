@@ -21,6 +21,13 @@ class Exchange {
   #wait
   /** What was sent of a body that can be read once; `undefined` if it is not kept, or is too large. */
   #kept
+  #isPaused = false
+  #hasHead = false
+  /** Its whole answer has come, though perhaps not been told. */
+  #isAnswered = false
+  /** What came though its handler wanted no more for now: chunks, then perhaps a function that tells of the end. */
+  #held
+  #isTellingHeld = false
   /** The connection that has it; `undefined` while it waits. */
   connection = undefined
   /** The origin it is for. */
@@ -47,12 +54,36 @@ class Exchange {
   start () {
     this.#pool.began(this)
     const { body } = this.request
-    if (body !== null && isStream(body)) watchStream(body, (error) => this.fail(error))
+    if (body !== null && isStream(body)) watchStream(body, (error) => { if (!this.#isAnswered) this.fail(error) })
     this.#tell(() => this.#handler.start({ history: null }))
     return !this.isOver
   }
 
-  flow (isFlowing) { this.connection?.flow(this, isFlowing) }
+  /** Its handler wants more of the answer, or no more for now. The head is told whatever it wants. */
+  flow (isFlowing) {
+    this.#isPaused = !isFlowing
+    if (isFlowing) this.#tellHeld()
+    else if (this.#hasHead) this.connection?.flow(this, false)
+  }
+
+  #hold (part) {
+    this.#held ??= []
+    this.#held.push(part)
+  }
+
+  #tellHeld () {
+    // The handler may pause and resume within what it is told here.
+    if (this.#isTellingHeld) return
+    this.#isTellingHeld = true
+    while (this.#held !== undefined && !this.#isPaused) {
+      const part = this.#held.shift()
+      if (this.#held.length === 0) this.#held = undefined
+      if (typeof part === 'function') part()
+      else this.data(part)
+    }
+    this.#isTellingHeld = false
+    if (!this.#isPaused) this.connection?.flow(this, true)
+  }
 
   abort (reason) { this.fail(reason) }
 
@@ -65,6 +96,9 @@ class Exchange {
     }
     if (channels.headers.hasSubscribers) this.#publishHead(status, pairs, statusText)
     this.#tell(() => this.#handler.head(status, pairs, statusText))
+    if (status < 200) return
+    this.#hasHead = true
+    if (this.#isPaused) this.connection?.flow(this, false)
   }
 
   #publishHead (statusCode, pairs, statusText) {
@@ -84,6 +118,7 @@ class Exchange {
 
   data (chunk) {
     if (this.isOver || this.#isDoomed || this.#wait !== undefined) return
+    if (this.#isPaused) return this.#hold(chunk)
     this.#received += chunk.length
     if (this.#maxSize > -1 && this.#received > this.#maxSize) return this.#doom()
     if (channels.bodyChunkReceived.hasSubscribers) channels.bodyChunkReceived.publish({ request: this.request, chunk })
@@ -93,6 +128,8 @@ class Exchange {
   complete (trailers) {
     if (this.isOver || this.#isDoomed) return
     if (this.#wait !== undefined) return this.#goAgain()
+    this.#isAnswered = true
+    if (this.#isPaused) return this.#hold(() => this.complete(trailers))
     this.#end()
     this.request.completed = true
     if (channels.trailers.hasSubscribers) channels.trailers.publish({ request: this.request, trailers: toBytes(trailers) })
@@ -161,6 +198,13 @@ class Exchange {
   requestSent () {
     if (channels.bodySent.hasSubscribers) channels.bodySent.publish({ request: this.request })
     this.#tell(() => this.#handler.requestSent())
+  }
+
+  /** Its connection has broken, behind whatever came before. */
+  broke (error) {
+    if (this.#held === undefined) return this.fail(error)
+    this.#hold(() => this.fail(error))
+    this.connection.drop(this, error)
   }
 
   fail (error) {
