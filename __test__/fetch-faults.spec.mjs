@@ -6,8 +6,8 @@ import undici from 'undici'
 import { FetchAgent } from '../index.mjs'
 import { dispatched } from './support/dispatching.mjs'
 import { assertStats } from './support/outcome.mjs'
-import { ok, refusedPort, scripted } from './support/servers.mjs'
-import { deferred, turns, until } from './support/wait.mjs'
+import { httpServer, ok, rawServer, refusedPort, scripted } from './support/servers.mjs'
+import { collect, deferred, turns, until } from './support/wait.mjs'
 
 const limits = { timeout: 20_000 }
 const silent = () => scripted(() => {})
@@ -200,4 +200,33 @@ describe('a pause', () => {
     seen.controller.resume()
     assert.deepEqual([error, body, seen.told], ['Error  enough', '', ['head']])
   }, whole)
+})
+
+describe('the wait for a head', () => {
+  const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+  const slowly = async function * (ms) {
+    yield 'x'
+    await pause(ms)
+  }
+  const echoing = (ms) => () => httpServer(async (req, res) => {
+    const body = await collect(req)
+    await pause(ms)
+    res.end(body)
+  })
+
+  both('begins_when_the_upload_is_over', async ({ agent, origin }) => {
+    const { error, body } = await dispatched(agent, { origin, method: 'POST', body: slowly(700) })
+    assert.deepEqual([error, body], [undefined, 'x'])
+  }, { start: echoing(700), options: { headersTimeout: 1000 } })
+
+  own('does_not_count_what_the_caller_takes_to_make_its_body', async ({ agent, origin }) => {
+    const { error, body } = await dispatched(agent, { origin, method: 'POST', body: slowly(300) })
+    assert.deepEqual([error, body], [undefined, 'x'])
+  }, { start: echoing(0), options: { headersTimeout: 100 } })
+
+  both('ends_where_the_server_has_stopped_reading', async ({ agent, origin }) => {
+    const endless = async function * () { while (true) yield Buffer.alloc(65_536) }
+    const { error } = await dispatched(agent, { origin, method: 'POST', body: endless() })
+    assert.equal(error, 'HeadersTimeoutError UND_ERR_HEADERS_TIMEOUT Headers Timeout Error')
+  }, { start: () => rawServer((socket) => socket.pause()), options: { headersTimeout: 100 } })
 })

@@ -60,6 +60,9 @@ class BodyPump {
     this.#length = length
   }
 
+  /** The engine has to have room before it goes on. */
+  get isHeldUp () { return this.#goOn !== undefined }
+
   start (body) {
     if (Buffer.isBuffer(body)) {
       this.#push(body)

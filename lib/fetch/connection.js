@@ -134,6 +134,9 @@ class Connection {
   /** The request has not left as a whole. */
   get isSending () { return this.#pump !== undefined }
 
+  /** The next piece of the request has still to be made. */
+  get awaitsBody () { return this.#pump !== undefined && !this.#pump.isHeldUp }
+
   /** The caller wants no more of the answer for now. */
   get isPaused () { return this.#isPaused }
 
@@ -172,12 +175,14 @@ class Connection {
       get isOver () { return exchange.isOver || exchange.connection !== connection },
       push (bytes) {
         connection.bytesWritten += bytes.byteLength
+        connection.#patience.restart()
         const hasRoom = pushBody(environment.number, number, bytes)
         exchange.bodySent(bytes)
         return hasRoom
       },
       finish () {
         finishBody(environment.number, number)
+        connection.#patience.restart()
         connection.#pump = undefined
         exchange.requestSent()
       },

@@ -9,7 +9,7 @@ class Patience {
   /** The error if nothing comes; `undefined`: nobody waits. */
   #Late
 
-  /** `connection` knows whether it `isSending` or `isPaused`, and is told that its server is `late`. */
+  /** `connection` knows whether it `awaitsBody` or `isPaused`, and is told that its server is `late`. */
   constructor (connection) {
     this.#connection = connection
   }
@@ -39,10 +39,10 @@ class Patience {
   end () { clearTimeout(this.#timer) }
 
   #look () {
-    const { isSending, isPaused } = this.#connection
+    const { awaitsBody, isPaused } = this.#connection
     if (this.#Late === undefined) return
     // It is this side that is slow.
-    if (this.#Late === HeadersTimeoutError ? isSending : isPaused) this.restart()
+    if (this.#Late === HeadersTimeoutError ? awaitsBody : isPaused) this.restart()
     else this.#connection.late(new this.#Late())
   }
 }
