@@ -1,6 +1,6 @@
 // What goes wrong around a request: its body, its handler, its limits. Held against undici's own Agent where that has an opinion.
 import assert from 'node:assert/strict'
-import { PassThrough } from 'node:stream'
+import { PassThrough, Readable } from 'node:stream'
 import { describe, test } from 'node:test'
 import undici from 'undici'
 import { FetchAgent } from '../index.mjs'
@@ -94,6 +94,46 @@ describe('a stream as a body', () => {
     await closed(body)
     assert.equal((await upload(agent, origin, body)).body, 'ok')
   }, { start: () => scripted((socket) => socket.write(ok())) })
+})
+
+describe('the rest of an upload', () => {
+  const answersEarly = { start: () => scripted((socket) => socket.write(ok())) }
+
+  both('is_made_no_more_once_the_answer_is_there', async ({ agent, origin }) => {
+    const body = new Readable({ read () { setImmediate(() => this.push(Buffer.alloc(16_384))) } })
+    const outcome = await dispatched(agent, { origin, method: 'POST', body })
+    assert.deepEqual([outcome.error, outcome.body], [undefined, 'ok'])
+    await until(() => body.destroyed)
+  }, answersEarly)
+
+  both('of_an_iterator_is_made_no_more_either', async ({ agent, origin }) => {
+    let hasEnded = false
+    const endless = async function * () {
+      try {
+        for (;;) yield await new Promise((resolve) => setImmediate(resolve, 'x'))
+      } finally {
+        hasEnded = true
+      }
+    }
+    const outcome = await dispatched(agent, { origin, method: 'POST', body: endless() })
+    assert.deepEqual([outcome.error, outcome.body], [undefined, 'ok'])
+    await until(() => hasEnded)
+  }, answersEarly)
+
+  both('that_a_server_is_asked_for_leaves_it_able_to_answer', async ({ agent }) => {
+    const origin = `http://127.0.0.1:${await refusedPort()}`
+    const front = await httpServer(async (req, res) => {
+      const { error } = await dispatched(agent, { origin, method: 'POST', body: req })
+      res.writeHead(502, { connection: 'close' }).end(error)
+    })
+    try {
+      const res = await fetch(`http://127.0.0.1:${front.port}`, { method: 'POST', body: 'x' })
+      assert.equal(res.status, 502)
+      assert.match(await res.text(), /ECONNREFUSED/)
+    } finally {
+      await front.stop()
+    }
+  })
 })
 
 describe('a policy of retries that is none', () => {

@@ -1,6 +1,7 @@
 'use strict'
 // The body of a request, on its way into the engine: whole, or piece by piece as there is room.
 const { Buffer } = require('node:buffer')
+const { IncomingMessage } = require('node:http')
 const { InvalidArgumentError, RequestAbortedError, RequestContentLengthMismatchError } = require('./errors.js')
 const { isBlob, isFormData, isStream } = require('./request.js')
 
@@ -44,6 +45,13 @@ const watchStream = (stream, fail) => {
   if (stream.destroyed) queueMicrotask(onClose)
 }
 
+/** Ends a stream that nobody will read. */
+const discard = (stream, error) => {
+  // As in undici: to destroy what a server was asked would end the connection on which the answer to that is due.
+  if (Object.getPrototypeOf(stream).constructor === IncomingMessage) stream.socket = null
+  stream.destroy?.(error)
+}
+
 /** Pushes `body` to `sink`: `{ push(bytes), finish(), fail(error), isOver }`. `push` answers whether there is room for more. */
 class BodyPump {
   #sink
@@ -54,6 +62,11 @@ class BodyPump {
    * @type {(() => void) | undefined}
    */
   #goOn
+  /**
+   * Takes it off its stream, of which nobody will read the rest.
+   * @type {(() => void) | undefined}
+   */
+  #abandon
 
   constructor (sink, length) {
     this.#sink = sink
@@ -78,6 +91,12 @@ class BodyPump {
     goOn?.()
   }
 
+  /** The rest is of no use. An iterator hears of that as soon as it has made its next piece. */
+  stop () {
+    this.#abandon?.()
+    this.relieve()
+  }
+
   #push (chunk) {
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk
     if (!ArrayBuffer.isView(bytes)) {
@@ -98,18 +117,21 @@ class BodyPump {
 
   #pipe (stream) {
     const onData = (chunk) => {
-      if (this.#sink.isOver) return leave()
       try {
         if (this.#push(chunk)) return
       } catch (error) {
-        leave()
         return this.#sink.fail(error)
       }
       stream.pause?.()
       this.#goOn = () => { stream.resume?.() }
     }
-    const onEnd = () => { leave(); this.#end() }
-    const leave = () => { stream.off('data', onData).off('end', onEnd) }
+    const onEnd = () => { detach(); this.#end() }
+    const detach = () => { stream.off('data', onData).off('end', onEnd) }
+    this.#abandon = () => {
+      detach()
+      this.#goOn = undefined
+      discard(stream)
+    }
     stream.on('data', onData).on('end', onEnd)
     if (stream.readableEnded) onEnd()
     else stream.resume?.()
@@ -129,4 +151,4 @@ class BodyPump {
   }
 }
 
-module.exports = { BodyPump, settleLength, watchStream }
+module.exports = { BodyPump, discard, settleLength, watchStream }

@@ -332,7 +332,7 @@ class Connection {
     this.#patience.rest()
     const pump = this.#pump
     this.#pump = undefined
-    pump?.relieve()
+    pump?.stop()
   }
 
   destroy (error) {

@@ -2,7 +2,7 @@
 // One request and its answer: what its handler hears, in order, and its end, once.
 const { Buffer } = require('node:buffer')
 const { waitFor } = require('./again.js')
-const { watchStream } = require('./body.js')
+const { discard, watchStream } = require('./body.js')
 const channels = require('./channels.js')
 const { Controller, faceOf, toBytes } = require('./handlers.js')
 const { isStream } = require('./request.js')
@@ -213,9 +213,9 @@ class Exchange {
     this.#end()
     request.aborted = true
     this.leaveQueue?.()
-    connection?.drop(this, error)
     const { body } = request
-    if (body !== null && isStream(body)) body.destroy?.(error)
+    if (body !== null && isStream(body)) discard(body, error)
+    connection?.drop(this, error)
     if (channels.error.hasSubscribers) channels.error.publish({ request, error })
     this.#handler.error(error)
   }
