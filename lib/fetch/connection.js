@@ -16,6 +16,9 @@ const { errno: { EPROTO } } = require('node:os').constants
 
 const MISFITS = [undefined, 'invalid request method', 'invalid request path', 'invalid header value']
 
+/** Of other answers, Content-Length is what the body would have been. */
+const bodyFollows = (method, status) => method !== 'HEAD' && status !== 204 && status !== 304
+
 class Connection {
   /** Set by `Place.seat`. */
   _place = undefined
@@ -226,14 +229,17 @@ class Connection {
     if (exchange === undefined) return
     const [statusText, ...pairs] = takeHead(environment.number, number).split('\n')
     if (isUpgrade) return this.#upgrade(exchange, status, pairs, statusText)
+    let length = 0
     if (status >= 200) {
-      this.#readHead(exchange, pairs)
+      length = this.#readHead(pairs)
       this.#patience.forBody(exchange.request.bodyTimeout ?? this.#pool.limits.bodyTimeout)
     }
-    exchange.head(status, pairs, statusText)
+    exchange.head(status, pairs, statusText, bodyFollows(exchange.request.method, status) ? length : 0)
   }
 
-  #readHead (exchange, pairs) {
+  /** Takes the server's hint, and answers the length that it says. */
+  #readHead (pairs) {
+    let said = 0
     for (let at = 0; at < pairs.length; at += 2) {
       const { length } = pairs[at]
       if (length === 10 && pairs[at].toLowerCase() === 'keep-alive') {
@@ -241,10 +247,9 @@ class Connection {
           this.#keepAliveHeader = pairs[at + 1]
           this._place.native.hint(this._place.number, this.#keepAliveHeader)
         }
-      } else if (length === 14 && exchange.request.method !== 'HEAD' && pairs[at].toLowerCase() === 'content-length') {
-        exchange.announce(Number(pairs[at + 1]))
-      }
+      } else if (length === 14 && pairs[at].toLowerCase() === 'content-length') said = Number(pairs[at + 1])
     }
+    return said
   }
 
   _received (chunk) {

@@ -8,6 +8,10 @@ const { Controller, faceOf, toBytes } = require('./handlers.js')
 const { isStream } = require('./request.js')
 const { ResponseExceededMaxSizeError } = require('./errors.js')
 
+/** A body that nobody will hear of is read for its connection's sake: so many bytes of it, and so many milliseconds. */
+const MOST_SKIPPED = 64 * 1024
+const LONGEST_SKIPPED = 100
+
 class Exchange {
   #handler
   #controller
@@ -17,9 +21,9 @@ class Exchange {
   #isDoomed = false
   #pool
   #attempts = 1
-  /** Milliseconds until another attempt, once this one's answer is over. */
-  #wait
-  /** What was sent of a body that can be read once; `undefined` if it is not kept, or is too large. */
+  /** When another attempt is due, by `performance.now()`: what comes until then is skipped. */
+  #due
+  /** What was sent of a body that can be read once; `undefined` if that is not kept, or is too large. */
   #kept
   #isPaused = false
   #hasHead = false
@@ -47,6 +51,7 @@ class Exchange {
     this.#maxSize = pool.limits.maxResponseSize
     this.#pool = pool
     this.retry = pool.policyOf(request)
+    if (this.retry.retryOn.size > 0 && request.body !== null && !Buffer.isBuffer(request.body)) this.#kept = []
     this.isIdempotent = request.idempotent ?? (this.retry.methods.has(request.method) || request.hasIdempotencyKey)
   }
 
@@ -87,10 +92,12 @@ class Exchange {
 
   abort (reason) { this.fail(reason) }
 
-  head (status, pairs, statusText) {
+  /** `length` is what it says of its body's. */
+  head (status, pairs, statusText, length) {
     if (this.isOver) return
     if (status >= 200) {
       if (this.#goesAgain(status, pairs)) return
+      if (this.#maxSize > -1 && length > this.#maxSize) return this.fail(new ResponseExceededMaxSizeError())
       this.#tell(() => this.#handler.responseStarted())
       if (this.isOver) return
     }
@@ -105,11 +112,6 @@ class Exchange {
     channels.headers.publish({ request: this.request, response: { statusCode, headers: toBytes(pairs), statusText } })
   }
 
-  /** The answer says how long its body is. */
-  announce (length) {
-    if (this.#maxSize > -1 && length > this.#maxSize) this.fail(new ResponseExceededMaxSizeError())
-  }
-
   /** Its answer is too large. Whoever has just heard of its head must have had the time to look at it. */
   #doom () {
     this.#isDoomed = true
@@ -117,7 +119,8 @@ class Exchange {
   }
 
   data (chunk) {
-    if (this.isOver || this.#isDoomed || this.#wait !== undefined) return
+    if (this.isOver || this.#isDoomed) return
+    if (this.#due !== undefined) return this.#skip(chunk)
     if (this.#isPaused) return this.#hold(chunk)
     this.#received += chunk.length
     if (this.#maxSize > -1 && this.#received > this.#maxSize) return this.#doom()
@@ -127,7 +130,7 @@ class Exchange {
 
   complete (trailers) {
     if (this.isOver || this.#isDoomed) return
-    if (this.#wait !== undefined) return this.#goAgain()
+    if (this.#due !== undefined) return this.#skipped()
     this.#isAnswered = true
     if (this.#isPaused) return this.#hold(() => this.complete(trailers))
     this.#end()
@@ -163,29 +166,44 @@ class Exchange {
     const wait = waitFor({ status, pairs, attempts: this.#attempts, isIdempotent, retry })
     const isWhole = request.body === null || Buffer.isBuffer(request.body) || (this.#kept !== undefined && !this.connection?.isSending)
     if (wait === undefined || !isWhole || !this.#pool.affords(this)) return false
-    this.#wait = wait
+    this.#due = performance.now() + wait
+    this.#goAgainIn(Math.max(wait, LONGEST_SKIPPED))
     return true
   }
 
-  #goAgain () {
-    const wait = this.#wait
-    const { request } = this
-    if (request.body !== null && !Buffer.isBuffer(request.body)) request.body = Buffer.concat(this.#kept)
-    const timer = setTimeout(() => {
-      this.leaveQueue = undefined
-      this.#wait = undefined
-      this.#attempts++
-      this.#pool.submit(this)
-    }, wait)
+  #skip (chunk) {
+    this.#received += chunk.length
+    if (this.#received > MOST_SKIPPED) this.#skipped()
+  }
+
+  /** Nothing more of the answer is wanted, or to be had. */
+  #skipped (error) {
+    this.connection?.drop(this, error)
+    this.#goAgainIn(Math.max(0, this.#due - performance.now()))
+  }
+
+  #goAgainIn (wait) {
+    this.leaveQueue?.()
+    const timer = setTimeout(() => this.#goAgain(), wait)
     this.leaveQueue = () => clearTimeout(timer)
   }
 
+  #goAgain () {
+    this.connection?.drop(this)
+    const { request } = this
+    if (this.#kept !== undefined) request.body = Buffer.concat(this.#kept)
+    this.#kept = undefined
+    this.leaveQueue = undefined
+    this.#due = undefined
+    this.#received = 0
+    this.#attempts++
+    this.#pool.submit(this)
+  }
+
   #keep (chunk) {
-    const { retry, request } = this
-    if (retry.retryOn.size === 0 || Buffer.isBuffer(request.body)) return
-    if (this.#sent === 0) this.#kept = []
+    if (this.#kept === undefined) return
     this.#sent += chunk.byteLength
-    if (this.#sent > retry.policy.maxBodyBytes) this.#kept = undefined
+    if (this.#sent > this.retry.policy.maxBodyBytes) this.#kept = undefined
     this.#kept?.push(Buffer.from(chunk))
   }
 
@@ -202,6 +220,7 @@ class Exchange {
 
   /** Its connection has broken, behind whatever came before. */
   broke (error) {
+    if (this.#due !== undefined) return this.#skipped(error)
     if (this.#held === undefined) return this.fail(error)
     this.#hold(() => this.fail(error))
     this.connection.drop(this, error)
