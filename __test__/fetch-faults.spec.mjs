@@ -328,3 +328,32 @@ describe('a limit to the size of answers', () => {
     }, { start: () => scripted((socket) => socket.write(`HTTP/1.1 ${status}\r\nContent-Length: 100000\r\n\r\n`)), options: { maxResponseSize: 1000 } })
   }
 })
+
+describe('a composed dispatcher', () => {
+  const noting = (seen, name) => (dispatch) => (opts, handler) => {
+    seen.push(name)
+    return dispatch(opts, handler)
+  }
+  const answering = { start: () => scripted((socket) => socket.write(ok())) }
+
+  both('keeps_what_was_composed_before', async ({ agent, origin }) => {
+    const seen = []
+    const composed = agent.compose(noting(seen, 'first')).compose(noting(seen, 'second'))
+    assert.equal((await dispatched(composed, { origin })).body, 'ok')
+    assert.deepEqual(seen, ['second', 'first'])
+  }, answering)
+
+  own('is_itself_what_is_installed', async ({ agent, origin }) => {
+    const seen = []
+    const composed = agent.compose(noting(seen, 'first'))
+    assert.equal(composed.install(), composed)
+    try {
+      assert.equal(await (await fetch(origin)).text(), 'ok')
+    } finally {
+      assert.equal(composed.uninstall(), composed)
+    }
+    assert.deepEqual(seen, ['first'])
+    assert.equal(await (await fetch(origin, { headers: { connection: 'close' } })).text(), 'ok')
+    assert.deepEqual([seen, agent.stats().requests], [['first'], 1])
+  }, answering)
+})

@@ -43,6 +43,10 @@ const originOf = ({ origin }) => {
   }
   return known.get(href)
 }
+
+/** Methods that are about the dispatcher they are called on, be it an agent or one composed of it. */
+const OF_THE_CALLED = new Set(['compose', 'install', 'uninstall'])
+
 class FetchAgent extends EventEmitter {
   #pool
   #limits
@@ -91,7 +95,7 @@ class FetchAgent extends EventEmitter {
       get (target, name) {
         if (name === 'dispatch') return dispatch
         const value = Reflect.get(target, name, target)
-        return typeof value === 'function' ? value.bind(target) : value
+        return typeof value === 'function' && !OF_THE_CALLED.has(name) ? value.bind(target) : value
       }
     })
   }
