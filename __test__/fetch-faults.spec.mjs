@@ -1,5 +1,6 @@
 // What goes wrong around a request: its body, its handler, its limits. Held against undici's own Agent where that has an opinion.
 import assert from 'node:assert/strict'
+import process from 'node:process'
 import { PassThrough, Readable } from 'node:stream'
 import { describe, test } from 'node:test'
 import undici from 'undici'
@@ -356,4 +357,51 @@ describe('a composed dispatcher', () => {
     assert.equal(await (await fetch(origin, { headers: { connection: 'close' } })).text(), 'ok')
     assert.deepEqual([seen, agent.stats().requests], [['first'], 1])
   }, answering)
+})
+
+describe('code of the caller that throws', () => {
+  /** The words of what is thrown to the process while `work` runs. */
+  const thrownBy = async (work) => {
+    const words = []
+    process.setUncaughtExceptionCaptureCallback(({ message }) => words.push(message))
+    try {
+      await work()
+      await turns()
+    } finally {
+      process.setUncaughtExceptionCaptureCallback(null)
+    }
+    return words
+  }
+
+  own('at_the_end_of_one_request_leaves_the_others_theirs', async ({ agent, origin }) => {
+    const ended = []
+    const handler = (name) => ({
+      onRequestStart () {},
+      onResponseStart () {},
+      onResponseData () {},
+      onResponseEnd () {},
+      onResponseError (controller, { code }) {
+        ended.push([name, code])
+        throw new Error(name)
+      }
+    })
+    const thrown = await thrownBy(async () => {
+      for (const name of ['a', 'b']) agent.dispatch({ origin, path: '/', method: 'GET' }, handler(name))
+      await agent.destroy()
+    })
+    assert.deepEqual(ended, [['a', 'UND_ERR_DESTROYED'], ['b', 'UND_ERR_DESTROYED']])
+    assert.deepEqual(thrown, ['a', 'b'])
+  })
+
+  for (const kind of ['connect', 'reuse', 'drain', 'disconnect']) {
+    own(`for_${kind}_harms_no_request`, async ({ agent, origin }) => {
+      agent.on(kind, () => { throw new Error(kind) })
+      const thrown = await thrownBy(async () => {
+        const outcomes = await Promise.all([1, 2, 3].map(() => dispatched(agent, { origin })))
+        assert.deepEqual(outcomes.map(({ body }) => body), ['ok', 'ok', 'ok'])
+        await agent.destroy()
+      })
+      assert.deepEqual([...new Set(thrown)], [kind])
+    }, { start: () => scripted((socket) => socket.write(ok())), options: { connections: 1 } })
+  }
 })

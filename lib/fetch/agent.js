@@ -1,7 +1,7 @@
 'use strict'
 // A dispatcher for `fetch` and undici: their contract over the engine's pool.
 const { EventEmitter } = require('node:events')
-const { ClientClosedError, ClientDestroyedError, InvalidArgumentError, NotSupportedError } = require('./errors.js')
+const { ClientClosedError, ClientDestroyedError, InvalidArgumentError, NotSupportedError, throwLater } = require('./errors.js')
 const { settleLength } = require('./body.js')
 const { Exchange } = require('./exchange.js')
 const { forInterceptors, isModern, validateHandler } = require('./handlers.js')
@@ -156,12 +156,20 @@ class Owner {
 
   get agent () { return this.#agent }
 
-  connected (url) { this.#agent.emit('connect', url, [this.#agent]) }
-  disconnected (url, error) { this.#agent.emit('disconnect', url, [this.#agent], error) }
-  connectionFailed (url, error) { this.#agent.emit('connectionError', url, [this.#agent], error) }
-  drained (url) { this.#agent.emit('drain', url, [this.#agent]) }
+  connected (url) { this.emit('connect', url, [this.#agent]) }
+  disconnected (url, error) { this.emit('disconnect', url, [this.#agent], error) }
+  connectionFailed (url, error) { this.emit('connectionError', url, [this.#agent], error) }
+  drained (url) { this.emit('drain', url, [this.#agent]) }
   listenerCount (kind) { return this.#agent.listenerCount(kind) }
-  emit (kind, facts) { this.#agent.emit(kind, facts) }
+
+  /** A listener that throws harms no request. */
+  emit (kind, ...facts) {
+    try {
+      this.#agent.emit(kind, ...facts)
+    } catch (error) {
+      throwLater(error)
+    }
+  }
 }
 
 module.exports = { FetchAgent }

@@ -62,6 +62,9 @@ const parserError = (breakage) => {
   return new HTTPParserError(...BREAKAGES[breakage])
 }
 
+/** Tells the process of what a caller's code has thrown, out of the way of what called it. */
+const throwLater = (error) => queueMicrotask(() => { throw error })
+
 module.exports = {
   AbortError,
   HeadersOverflowError,
@@ -69,6 +72,7 @@ module.exports = {
   parserError,
   ResponseContentLengthMismatchError,
   SocketError,
+  throwLater,
   BodyTimeoutError: under('BodyTimeoutError', 'UND_ERR_BODY_TIMEOUT', 'Body Timeout Error'),
   ClientClosedError: under('ClientClosedError', 'UND_ERR_CLOSED', 'The client is closed'),
   ClientDestroyedError: under('ClientDestroyedError', 'UND_ERR_DESTROYED', 'The client is destroyed'),

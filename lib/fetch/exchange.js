@@ -6,7 +6,7 @@ const { discard, watchStream } = require('./body.js')
 const channels = require('./channels.js')
 const { Controller, faceOf, toBytes } = require('./handlers.js')
 const { isStream } = require('./request.js')
-const { ResponseExceededMaxSizeError } = require('./errors.js')
+const { ResponseExceededMaxSizeError, throwLater } = require('./errors.js')
 
 /** A body that nobody will hear of is read for its connection's sake: so many bytes of it, and so many milliseconds. */
 const MOST_SKIPPED = 64 * 1024
@@ -139,7 +139,7 @@ class Exchange {
     try {
       this.#handler.complete(trailers)
     } catch (error) {
-      this.#handler.error(error)
+      this.#tellError(error)
     }
   }
 
@@ -153,7 +153,7 @@ class Exchange {
       if (channels.trailers.hasSubscribers) channels.trailers.publish({ request: this.request, trailers: [] })
     } catch (error) {
       socket.destroy(error)
-      this.#handler.error(error)
+      this.#tellError(error)
     }
   }
 
@@ -236,7 +236,16 @@ class Exchange {
     if (body !== null && isStream(body)) discard(body, error)
     connection?.drop(this, error)
     if (channels.error.hasSubscribers) channels.error.publish({ request, error })
-    this.#handler.error(error)
+    this.#tellError(error)
+  }
+
+  /** Nobody is left to be told what a handler throws at its end, but whoever ended it may have more to end. */
+  #tellError (error) {
+    try {
+      this.#handler.error(error)
+    } catch (thrown) {
+      throwLater(thrown)
+    }
   }
 
   #end () {
