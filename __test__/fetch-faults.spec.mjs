@@ -405,3 +405,22 @@ describe('code of the caller that throws', () => {
     }, { start: () => scripted((socket) => socket.write(ok())), options: { connections: 1 } })
   }
 })
+
+describe('many origins', () => {
+  const lookup = (name, { all }, done) => done(null, ...all ? [[{ address: '127.0.0.1', family: 4 }]] : ['127.0.0.1', 4])
+
+  own('are_forgotten_when_nothing_of_them_is_left_though_their_numbers_count', async ({ agent, server }) => {
+    const ask = async (n) => assert.equal((await dispatched(agent, { origin: `http://h${n}.test:${server.port}` })).body, 'ok')
+    for (let n = 0; n < 1100; n++) await ask(n)
+    await ask(0)
+    const { origins, requests, opened } = agent.stats()
+    assert.ok(Object.keys(origins).length <= 1024, `${Object.keys(origins).length} are known`)
+    assert.deepEqual([requests, opened], [1101, 1101])
+  }, { start: () => scripted((socket) => socket.end(ok('ok', 'Connection: close\r\n'))), options: { connect: { lookup } } })
+
+  own('by_the_host_header_are_one_to_plain_http', async ({ agent, origin }) => {
+    for (const host of ['a.test', 'b.test']) await dispatched(agent, { origin, headers: { host } })
+    const { origins, opened } = agent.stats()
+    assert.deepEqual([Object.keys(origins).length, opened], [1, 1])
+  }, { start: () => scripted((socket) => socket.write(ok())) })
+})

@@ -44,7 +44,8 @@ const originOf = ({ origin }) => {
   return known.get(href)
 }
 
-/** Methods that are about the dispatcher they are called on, be it an agent or one composed of it. */
+// Methods that are about the dispatcher they are called on, be it an agent or one composed of it.
+/** @type {Set<string | symbol>} */
 const OF_THE_CALLED = new Set(['compose', 'install', 'uninstall'])
 
 class FetchAgent extends EventEmitter {
@@ -71,7 +72,7 @@ class FetchAgent extends EventEmitter {
       validateHandler(handler, opts)
       const request = new Request(opts, origin)
       settleLength(request, this.#limits.strictContentLength)
-      exchange = new Exchange(request, handler, this.#pool.originOf(request), this.#pool)
+      exchange = new Exchange(request, handler, this.#pool)
     } catch (error) {
       refuse(handler, error)
       return false

@@ -34,8 +34,8 @@ class Exchange {
   #isTellingHeld = false
   /** The connection that has it; `undefined` while it waits. */
   connection = undefined
-  /** The origin it is for. */
-  origin
+  /** The origin it is for; the pool says, at each attempt. */
+  origin = undefined
   /** Takes it out of the queue. */
   leaveQueue = undefined
   isOver = false
@@ -43,9 +43,8 @@ class Exchange {
   retry
   isIdempotent
 
-  constructor (request, handler, origin, pool) {
+  constructor (request, handler, pool) {
     this.request = request
-    this.origin = origin
     this.#controller = new Controller(this)
     this.#handler = faceOf(handler, this.#controller)
     this.#maxSize = pool.limits.maxResponseSize

@@ -6,10 +6,9 @@ const { checkoutTimeout, queueFull } = require('../errors.js')
 const { toNative } = require('../options.js')
 const { Place } = require('../place.js')
 const { parseRetry } = require('../retry.js')
-const { collect } = require('../stats.js')
 const { contextFor } = require('../tls/context.js')
 const { rejectsUnauthorized } = require('../tls/verdict.js')
-const { interned } = require('../maps.js')
+const { NamedOrigins } = require('../origins.js')
 const { checkout, release } = require('../../native.js')
 const { Connection } = require('./connection.js')
 const { InvalidArgumentError } = require('./errors.js')
@@ -20,6 +19,7 @@ const KEPT = -1
 const CLOSE = -2
 
 const MOST_SESSIONS = 100
+const MOST_KEYS = 2048
 
 class Pool {
   timeoutSocketCount = 0
@@ -28,10 +28,12 @@ class Pool {
   #number
   #owner
   #settings
-  #origins = new Map()
+  #origins
+  /** The same by what requests say of them. */
+  #byKey = new Map()
   #waiters = new Map()
   #sessions = new Map()
-  #contexts = new Map()
+  #contexts = new WeakMap()
   /** All that are open or opening. */
   #connections = new Set()
   /** Exchanges that have begun and not ended. */
@@ -46,6 +48,7 @@ class Pool {
     const { maxSockets = Infinity, maxTotalSockets = Infinity, maxFreeSockets = 256, queueLimit = Infinity, scheduling } = options
     const limits = { maxSockets: maxSockets || Infinity, maxTotalSockets, maxFreeSockets, queueLimit, lifo: scheduling !== 'fifo' }
     this.#number = this.#native.addAgent(toNative(options, retry, limits))
+    this.#origins = new NamedOrigins(this.#native, this.#number, () => this.#byKey.clear())
     this.#environment.register(this.#number, this, owner)
     /** What undici calls the thing that connects; tracers only look whether there is one. */
     this.connector = () => {}
@@ -55,38 +58,41 @@ class Pool {
 
   get keepsAlive () { return this.#settings.options.keepAlive }
 
-  stats () { return collect(this.#native.stats(this.#number)) }
+  stats () { return this.#origins.stats() }
 
   // Origins.
 
   /** `{ name, number, url, options }` of a request: where to, and how. */
-  originOf ({ origin, servername, host }) {
-    const given = servername ?? (host === null ? undefined : nameOf(host))
+  #originOf ({ origin, servername, host }) {
+    // To plain HTTP names are nothing: one connection serves them all.
+    const given = origin.startsWith('https:') ? servername ?? (host === null ? undefined : nameOf(host)) : undefined
     const key = given === undefined ? origin : `${origin} ${given}`
-    return this.#origins.get(key) ?? this.#addOrigin(key, origin, given)
+    const known = this.#byKey.get(key)
+    if (known !== undefined) return known
+    const found = this.#findOrigin(origin, given)
+    if (this.#byKey.size >= MOST_KEYS) this.#byKey.clear()
+    this.#byKey.set(key, found)
+    return found
   }
 
-  #addOrigin (key, origin, given) {
+  #findOrigin (origin, given) {
     const url = new URL(origin)
     const isSecure = url.protocol === 'https:'
     const host = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname
     const servername = isSecure ? this.#settings.options.servername ?? given ?? (isIp(host) ? '' : host) : undefined
     const port = Number(url.port) || (isSecure ? 443 : 80)
     const plain = `${url.protocol}//${url.hostname}:${port}`
-    const name = interned(isSecure && servername !== host ? `${plain}:${servername}` : plain)
-    for (const known of this.#origins.values()) {
-      if (known.name === name) return this.#remember(key, known)
-    }
-    const { socketPath, ...rest } = this.#settings.options
-    const options = { ...rest, protocol: url.protocol, host, port, ...socketPath ? { path: socketPath, socketPath } : undefined }
-    if (isSecure) Object.assign(options, { servername, ALPNProtocols: rest.ALPNProtocols ?? ['http/1.1'] })
-    if (rest.keepAlive) Object.assign(options, { keepAliveInitialDelay: rest.keepAliveMsecs ?? 60_000 })
-    return this.#remember(key, { name, number: this.#native.addOrigin(this.#number, name), url, options, waiting: 0 })
+    const name = isSecure && servername !== host ? `${plain}:${servername}` : plain
+    return this.#origins.of(name, () => ({ url, options: this.#optionsFor(url, host, port, servername), waiting: 0 }))
   }
 
-  #remember (key, origin) {
-    this.#origins.set(key, origin)
-    return origin
+  /** Those of `net.connect` and `tls.connect`. */
+  #optionsFor ({ protocol }, host, port, servername) {
+    const { socketPath, ...rest } = this.#settings.options
+    const options = { ...rest, protocol, host, port, ...socketPath ? { path: socketPath, socketPath } : undefined }
+    if (protocol === 'https:') Object.assign(options, { servername, ALPNProtocols: rest.ALPNProtocols ?? ['http/1.1'] })
+    if (rest.keepAlive) Object.assign(options, { keepAliveInitialDelay: rest.keepAliveMsecs ?? 60_000 })
+    return options
   }
 
   /** Host header, path and further headers of a request on a connection. */
@@ -122,7 +128,7 @@ class Pool {
   }
 
   #checkOut (exchange) {
-    const { origin } = exchange
+    const origin = exchange.origin = this.#originOf(exchange.request)
     const answer = checkout(this.#environment.number, this.#number, origin.number, exchange.isIdempotent)
     if (answer === Infinity) {
       exchange.fail(queueFull(this.#settings.options.queueLimit))
