@@ -2,6 +2,9 @@
 // How long a connection waits for its server: one timer, which is left alone between exchanges and looks whether anybody waits.
 const { BodyTimeoutError, HeadersTimeoutError } = require('./errors.js')
 
+/** Node's timers overflow beyond, and fire at once. */
+const LONGEST = 2 ** 31 - 1
+
 class Patience {
   #connection
   #timer
@@ -23,6 +26,7 @@ class Patience {
   #wait (ms, Late) {
     this.#Late = ms > 0 ? Late : undefined
     if (!(ms > 0)) return
+    ms = Math.min(ms, LONGEST)
     if (this.#ms === ms) return this.restart()
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#look(), ms).unref()
