@@ -37,6 +37,13 @@ const settleLength = (request, isStrict) => {
   request.contentLength = length
 }
 
+const bytesOf = (chunk) => {
+  if (chunk instanceof Uint8Array) return chunk
+  if (typeof chunk === 'string') return Buffer.from(chunk)
+  if (ArrayBuffer.isView(chunk)) return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+  throw new InvalidArgumentError('chunks of a body must be strings or views of bytes')
+}
+
 /** Tells `fail` of a stream that breaks, or that closes before its end: both may happen long before its turn, or after it. */
 const watchStream = (stream, fail) => {
   const onClose = () => { if (!stream.readableEnded) fail(stream.errored ?? new RequestAbortedError()) }
@@ -98,10 +105,7 @@ class BodyPump {
   }
 
   #push (chunk) {
-    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk
-    if (!ArrayBuffer.isView(bytes)) {
-      throw new InvalidArgumentError('chunks of a body must be strings or Uint8Arrays')
-    }
+    const bytes = bytesOf(chunk)
     this.#pushed += bytes.byteLength
     if (this.#length !== null && this.#pushed > this.#length) throw new RequestContentLengthMismatchError()
     return bytes.byteLength === 0 || this.#sink.push(bytes)
