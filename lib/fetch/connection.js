@@ -196,12 +196,15 @@ class Connection {
   /** A request's head, as the engine takes it. */
   #write (request) {
     const { method, body, upgrade, headers, contentLength } = request
-    const { host, path, extra } = this.#pool.lineOf(this._place, request)
+    const { host, path, forProxy } = this.#pool.lineOf(this._place, request)
     const isLast = !this.#pool.keepsAlive || request.reset || method === 'CONNECT'
     const connection = upgrade ? `upgrade\nupgrade\n${upgrade}` : isLast ? 'close' : 'keep-alive'
-    let head = `${method}\n${path}\nhost\n${host}\nconnection\n${connection}${extra}`
+    let head = `${method}\n${path}\nhost\n${host}\nconnection\n${connection}`
+    for (const name in forProxy) head += `\n${name}\n${forProxy[name]}`
     for (let at = 0; at < headers.length; at += 2) {
       const value = headers[at + 1]
+      // As with the other agents: the agent's own credentials count.
+      if (forProxy !== undefined && Object.hasOwn(forProxy, headers[at].toLowerCase())) continue
       if (typeof value === 'string') head += `\n${headers[at]}\n${value}`
       else for (const one of value) head += `\n${headers[at]}\n${one}`
     }

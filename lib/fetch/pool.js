@@ -95,13 +95,13 @@ class Pool {
     return options
   }
 
-  /** Host header, path and further headers of a request on a connection. */
+  /** Host header, path, and what a proxy is told, of a request on a connection. */
   lineOf ({ origin: { url, options } }, { method, path, host }) {
     const proxy = this.#settings.proxies[options.protocol]
-    const line = { host: host ?? url.host, path, extra: '' }
+    const line = { host: host ?? url.host, path, forProxy: undefined }
     if (options.protocol !== 'http:' || !proxy?.serves(options) || proxy.isSocks) return line
     line.path = proxy.targetOf(method, path, options)
-    for (const [name, value] of Object.entries(proxy.headers(this.keepsAlive))) line.extra += `\n${name}\n${value}`
+    line.forProxy = proxy.headers(this.keepsAlive)
     return line
   }
 
