@@ -1,36 +1,12 @@
-// What goes wrong around a request: its body, its handler, its limits. Held against undici's own Agent where that has an opinion.
+// What goes wrong within a request: its body, its pauses, its time limits. Held against undici's own Agent where that has an opinion.
 import assert from 'node:assert/strict'
-import process from 'node:process'
 import { PassThrough, Readable } from 'node:stream'
-import { describe, test } from 'node:test'
-import undici from 'undici'
-import { FetchAgent } from '../index.mjs'
+import { describe } from 'node:test'
+import { both, own } from './support/dispatchers.mjs'
 import { dispatched } from './support/dispatching.mjs'
 import { assertStats } from './support/outcome.mjs'
 import { httpServer, ok, rawServer, refusedPort, scripted } from './support/servers.mjs'
 import { collect, deferred, turns, until } from './support/wait.mjs'
-
-const limits = { timeout: 20_000 }
-const silent = () => scripted(() => {})
-
-/** `run({ agent, origin, server })` with an agent of each kind and a server of its own. */
-const forEach = (Agents) => (claim, run, { start = silent, options } = {}) => {
-  for (const Agent of Agents) {
-    const name = Agent === FetchAgent ? 'holdfast' : 'undici'
-    test(`${claim} (${name})`, limits, async () => {
-      const server = await start()
-      const agent = new Agent(options)
-      try {
-        await run({ agent, server, origin: `http://127.0.0.1:${server.port}` })
-      } finally {
-        await agent.destroy()
-        await server.stop()
-      }
-    })
-  }
-}
-const both = forEach([undici.Agent, FetchAgent])
-const own = forEach([FetchAgent])
 
 /** Answers from `server.release()` on. */
 const holding = async () => {
@@ -89,6 +65,14 @@ describe('a stream as a body', () => {
     })
   }
 
+  both('may_be_made_of_views_of_any_kind', async ({ agent, origin }) => {
+    const body = (async function * () {
+      yield new Uint16Array([0x4141, 0x4242])
+      yield new DataView(new ArrayBuffer(4), 1, 2)
+    })()
+    assert.equal((await dispatched(agent, { origin, method: 'POST', body })).body, 'AABB\0\0')
+  }, { start: () => httpServer(async (req, res) => res.end(await collect(req))) })
+
   both('that_has_ended_before_is_an_empty_body', async ({ agent, origin }) => {
     const body = new PassThrough()
     body.end().resume()
@@ -134,15 +118,6 @@ describe('the rest of an upload', () => {
     } finally {
       await front.stop()
     }
-  })
-})
-
-describe('a policy of retries that is none', () => {
-  own('is_told_to_the_handler_and_nothing_is_left', async ({ agent, origin }) => {
-    const { events, error } = await dispatched(agent, { origin, retry: { retryOn: '503' } }, { modern: true })
-    assert.match(error, /^InvalidArgumentError UND_ERR_INVALID_ARG .*"options.retry.retryOn"/)
-    assert.equal(events.answer, false)
-    await agent.close()
   })
 })
 
@@ -243,7 +218,7 @@ describe('a pause', () => {
   }, whole)
 })
 
-describe('the wait for a head', () => {
+describe('the wait for an answer', () => {
   const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
   const slowly = async function * (ms) {
     yield 'x'
@@ -265,162 +240,23 @@ describe('the wait for a head', () => {
     assert.deepEqual([error, body], [undefined, 'x'])
   }, { start: echoing(0), options: { headersTimeout: 100 } })
 
+  for (const name of ['headersTimeout', 'bodyTimeout']) {
+    both(`of_${name}_may_be_longer_than_a_timer`, async ({ agent, origin }) => {
+      const { error, body } = await dispatched(agent, { origin, [name]: 2 ** 31 })
+      assert.deepEqual([error, body], [undefined, 'early late'])
+    }, {
+      start: () => httpServer(async (req, res) => {
+        await pause(20)
+        res.write('early ')
+        await pause(20)
+        res.end('late')
+      })
+    })
+  }
+
   both('ends_where_the_server_has_stopped_reading', async ({ agent, origin }) => {
     const endless = async function * () { while (true) yield Buffer.alloc(65_536) }
     const { error } = await dispatched(agent, { origin, method: 'POST', body: endless() })
     assert.equal(error, 'HeadersTimeoutError UND_ERR_HEADERS_TIMEOUT Headers Timeout Error')
   }, { start: () => rawServer((socket) => socket.pause()), options: { headersTimeout: 100 } })
-})
-
-describe('an answer that is asked for again', () => {
-  const options = { retry: { attempts: 1, retryOn: [503], backoff: { base: 1, max: 1 } }, maxResponseSize: 1000, bodyTimeout: 500 }
-  const BUSY = 'HTTP/1.1 503 Service Unavailable\r\nContent-Length: '
-  let asked
-  const busyOnce = (answer) => () => {
-    asked = 0
-    return scripted((socket) => ++asked === 1 ? answer(socket) : socket.write(ok()))
-  }
-
-  const BODIES = {
-    that_stalls: (socket) => socket.write(`${BUSY}10\r\n\r\nabc`),
-    that_is_cut: (socket) => socket.end(`${BUSY}10\r\n\r\nabc`),
-    larger_than_answers_may_be: (socket) => socket.write(`${BUSY}2000\r\n\r\n${'x'.repeat(2000)}`),
-    without_an_end: (socket) => socket.write(`${BUSY}200000000\r\n\r\n${'x'.repeat(200_000)}`)
-  }
-  for (const [name, answer] of Object.entries(BODIES)) {
-    own(`is_though_its_body_is_one_${name}`, async ({ agent, origin, server }) => {
-      const { error, body } = await dispatched(agent, { origin })
-      assert.deepEqual([error, body, asked], [undefined, 'ok', 2])
-      await until(() => server.open.size === 1)
-    }, { start: busyOnce(answer), options })
-  }
-
-  own('is_though_the_request_was_an_empty_stream', async ({ agent, origin }) => {
-    const { body } = await dispatched(agent, { origin, method: 'PUT', body: Readable.from([]) })
-    assert.equal(body, 'ok')
-    assertStats(agent.stats(), { opened: 1, retries: 1 })
-  }, {
-    options,
-    start: async () => {
-      asked = 0
-      return httpServer(async (req, res) => {
-        await collect(req)
-        res.writeHead(++asked === 1 ? 503 : 200).end('ok')
-      })
-    }
-  })
-
-  own('is_not_once_its_caller_has_left', async ({ agent, origin }) => {
-    let controller
-    const outcome = dispatched(agent, { origin }, { modern: true, act: { start: (its) => { controller = its } } })
-    await until(() => asked === 1 && agent.stats().retries === 1)
-    controller.abort(new Error('enough'))
-    assert.equal((await outcome).error, 'Error  enough')
-    await until(() => agent.stats().leased === 0)
-    assert.equal(asked, 1)
-  }, { start: busyOnce((socket) => socket.write(`${BUSY}10\r\nRetry-After: 9\r\n\r\nabc`)), options: { retry: { ...options.retry, backoff: { base: 1, max: 10_000 } } } })
-})
-
-describe('a limit to the size of answers', () => {
-  for (const status of ['304 Not Modified', '204 No Content']) {
-    // undici finds the body shorter than its length, and fails (RFC 9110 section 8.6).
-    own(`does_not_regard_what_${status.slice(0, 3)}_says_of_a_body`, async ({ agent, origin }) => {
-      assert.equal((await dispatched(agent, { origin })).error, undefined)
-    }, { start: () => scripted((socket) => socket.write(`HTTP/1.1 ${status}\r\nContent-Length: 100000\r\n\r\n`)), options: { maxResponseSize: 1000 } })
-  }
-})
-
-describe('a composed dispatcher', () => {
-  const noting = (seen, name) => (dispatch) => (opts, handler) => {
-    seen.push(name)
-    return dispatch(opts, handler)
-  }
-  const answering = { start: () => scripted((socket) => socket.write(ok())) }
-
-  both('keeps_what_was_composed_before', async ({ agent, origin }) => {
-    const seen = []
-    const composed = agent.compose(noting(seen, 'first')).compose(noting(seen, 'second'))
-    assert.equal((await dispatched(composed, { origin })).body, 'ok')
-    assert.deepEqual(seen, ['second', 'first'])
-  }, answering)
-
-  own('is_itself_what_is_installed', async ({ agent, origin }) => {
-    const seen = []
-    const composed = agent.compose(noting(seen, 'first'))
-    assert.equal(composed.install(), composed)
-    try {
-      assert.equal(await (await fetch(origin)).text(), 'ok')
-    } finally {
-      assert.equal(composed.uninstall(), composed)
-    }
-    assert.deepEqual(seen, ['first'])
-    assert.equal(await (await fetch(origin, { headers: { connection: 'close' } })).text(), 'ok')
-    assert.deepEqual([seen, agent.stats().requests], [['first'], 1])
-  }, answering)
-})
-
-describe('code of the caller that throws', () => {
-  /** The words of what is thrown to the process while `work` runs. */
-  const thrownBy = async (work) => {
-    const words = []
-    process.setUncaughtExceptionCaptureCallback(({ message }) => words.push(message))
-    try {
-      await work()
-      await turns()
-    } finally {
-      process.setUncaughtExceptionCaptureCallback(null)
-    }
-    return words
-  }
-
-  own('at_the_end_of_one_request_leaves_the_others_theirs', async ({ agent, origin }) => {
-    const ended = []
-    const handler = (name) => ({
-      onRequestStart () {},
-      onResponseStart () {},
-      onResponseData () {},
-      onResponseEnd () {},
-      onResponseError (controller, { code }) {
-        ended.push([name, code])
-        throw new Error(name)
-      }
-    })
-    const thrown = await thrownBy(async () => {
-      for (const name of ['a', 'b']) agent.dispatch({ origin, path: '/', method: 'GET' }, handler(name))
-      await agent.destroy()
-    })
-    assert.deepEqual(ended, [['a', 'UND_ERR_DESTROYED'], ['b', 'UND_ERR_DESTROYED']])
-    assert.deepEqual(thrown, ['a', 'b'])
-  })
-
-  for (const kind of ['connect', 'reuse', 'drain', 'disconnect']) {
-    own(`for_${kind}_harms_no_request`, async ({ agent, origin }) => {
-      agent.on(kind, () => { throw new Error(kind) })
-      const thrown = await thrownBy(async () => {
-        const outcomes = await Promise.all([1, 2, 3].map(() => dispatched(agent, { origin })))
-        assert.deepEqual(outcomes.map(({ body }) => body), ['ok', 'ok', 'ok'])
-        await agent.destroy()
-      })
-      assert.deepEqual([...new Set(thrown)], [kind])
-    }, { start: () => scripted((socket) => socket.write(ok())), options: { connections: 1 } })
-  }
-})
-
-describe('many origins', () => {
-  const lookup = (name, { all }, done) => done(null, ...all ? [[{ address: '127.0.0.1', family: 4 }]] : ['127.0.0.1', 4])
-
-  own('are_forgotten_when_nothing_of_them_is_left_though_their_numbers_count', async ({ agent, server }) => {
-    const ask = async (n) => assert.equal((await dispatched(agent, { origin: `http://h${n}.test:${server.port}` })).body, 'ok')
-    for (let n = 0; n < 1100; n++) await ask(n)
-    await ask(0)
-    const { origins, requests, opened } = agent.stats()
-    assert.ok(Object.keys(origins).length <= 1024, `${Object.keys(origins).length} are known`)
-    assert.deepEqual([requests, opened], [1101, 1101])
-  }, { start: () => scripted((socket) => socket.end(ok('ok', 'Connection: close\r\n'))), options: { connect: { lookup } } })
-
-  own('by_the_host_header_are_one_to_plain_http', async ({ agent, origin }) => {
-    for (const host of ['a.test', 'b.test']) await dispatched(agent, { origin, headers: { host } })
-    const { origins, opened } = agent.stats()
-    assert.deepEqual([Object.keys(origins).length, opened], [1, 1])
-  }, { start: () => scripted((socket) => socket.write(ok())) })
 })
