@@ -1,5 +1,6 @@
 'use strict'
-// The origins of one agent: named as Node names them, numbered by the engine.
+// The origins of one agent: named as Node names them, numbered by the engine. Of one that has neither connections nor waiters
+// the number may be another's after any call here, so each checkout asks for it anew.
 const { collect } = require('./stats.js')
 const { interned } = require('./maps.js')
 const { watchValues } = require('./options.js')
@@ -15,20 +16,57 @@ const merge = (options, own, servername) => {
   return merged
 }
 
-class Origins {
-  #agent
+/** Origins by name. */
+class NamedOrigins {
   #native
   #number
+  #whenForgetting
   #known = new Map()
+  /** Numbers of origins that were forgotten. */
+  #forgotten = []
+  #most = MOST
+
+  constructor (native, number, whenForgetting) {
+    this.#native = native
+    this.#number = number
+    this.#whenForgetting = whenForgetting
+  }
+
+  /** The origin of that name: `{ name, number }`, and what `make(number)` adds to a new one. */
+  of (name, make = undefined) {
+    const known = this.#known.get(name)
+    if (known) return known
+    if (this.#known.size >= this.#most) this.#forget()
+    name = interned(name)
+    const number = this.#native.addOrigin(this.#number, name)
+    const origin = { name, number, ...make?.(number) }
+    this.#known.set(name, origin)
+    return origin
+  }
+
+  stats () {
+    return collect(this.#native.stats(this.#number), this.#forgotten)
+  }
+
+  #forget () {
+    this.#whenForgetting()
+    const stats = new Map(this.#native.stats(this.#number).map((one) => [one.name, one]))
+    const forgotten = [...this.#known.values()].filter(({ number }) => this.#native.removeOrigin(this.#number, number))
+    for (const { name } of forgotten) this.#known.delete(name)
+    this.#most = Math.max(MOST, 2 * this.#known.size)
+    this.#forgotten = [collect(forgotten.map(({ name }) => stats.get(name)), this.#forgotten)]
+  }
+}
+
+class Origins {
+  #agent
+  #named
   /** The last answer, and what it was the answer to: most programs ask for one origin again and again. */
   #last
   /** How often the agent's own options about TLS have changed. */
   #changes = 0
   #fields
   #getName
-  /** Numbers of origins that were forgotten. */
-  #forgotten = []
-  #most = MOST
 
   /** `fields` are those by which a name differs beside host and port, as long as it is `agent.getName` that gives it. */
   constructor (agent, native, number, fields) {
@@ -36,8 +74,7 @@ class Origins {
     this.#getName = agent.getName
     watchValues(agent.options, fields, () => { this.#changes++ })
     this.#agent = agent
-    this.#native = native
-    this.#number = number
+    this.#named = new NamedOrigins(native, number, () => { this.#last = undefined })
   }
 
   /** The origin of a request with these options: `{ name, number }`. `suffix` tells it apart whatever its name. */
@@ -53,7 +90,7 @@ class Origins {
     if (isUsual && last && last.host === host && last.port === port && last.localAddress === localAddress &&
       last.family === family && last.socketPath === socketPath && last.servername === servername && last.suffix === suffix &&
       last.changes === this.#changes) return last.origin
-    const origin = this.#named(this.#agent.getName(merge(options, own, servername)) + suffix)
+    const origin = this.#named.of(this.#agent.getName(merge(options, own, servername)) + suffix)
     // Another way of naming may ask for more than these.
     const isKnown = isUsual && this.#agent.getName === this.#getName
     const changes = this.#changes
@@ -69,28 +106,7 @@ class Origins {
     return false
   }
 
-  stats () {
-    return collect(this.#native.stats(this.#number), this.#forgotten)
-  }
-
-  #named (name) {
-    const known = this.#known.get(name)
-    if (known) return known
-    if (this.#known.size >= this.#most) this.#forget()
-    name = interned(name)
-    const origin = { name, number: this.#native.addOrigin(this.#number, name) }
-    this.#known.set(name, origin)
-    return origin
-  }
-
-  #forget () {
-    this.#last = undefined
-    const stats = new Map(this.#native.stats(this.#number).map((one) => [one.name, one]))
-    const forgotten = [...this.#known.values()].filter(({ number }) => this.#native.removeOrigin(this.#number, number))
-    for (const { name } of forgotten) this.#known.delete(name)
-    this.#most = Math.max(MOST, 2 * this.#known.size)
-    this.#forgotten = [collect(forgotten.map(({ name }) => stats.get(name)), this.#forgotten)]
-  }
+  stats () { return this.#named.stats() }
 }
 
-module.exports = { merge, Origins }
+module.exports = { merge, NamedOrigins, Origins }

@@ -1,7 +1,7 @@
 'use strict'
 // A dispatcher for `fetch` and undici: their contract over the engine's pool.
 const { EventEmitter } = require('node:events')
-const { ClientClosedError, ClientDestroyedError, InvalidArgumentError, NotSupportedError } = require('./errors.js')
+const { ClientClosedError, ClientDestroyedError, InvalidArgumentError, NotSupportedError, throwLater } = require('./errors.js')
 const { settleLength } = require('./body.js')
 const { Exchange } = require('./exchange.js')
 const { forInterceptors, isModern, validateHandler } = require('./handlers.js')
@@ -43,6 +43,11 @@ const originOf = ({ origin }) => {
   }
   return known.get(href)
 }
+
+// Methods that are about the dispatcher they are called on, be it an agent or one composed of it.
+/** @type {Set<string | symbol>} */
+const OF_THE_CALLED = new Set(['compose', 'install', 'uninstall'])
+
 class FetchAgent extends EventEmitter {
   #pool
   #limits
@@ -67,7 +72,7 @@ class FetchAgent extends EventEmitter {
       validateHandler(handler, opts)
       const request = new Request(opts, origin)
       settleLength(request, this.#limits.strictContentLength)
-      exchange = new Exchange(request, handler, this.#pool.originOf(request), this.#pool)
+      exchange = new Exchange(request, handler, this.#pool)
     } catch (error) {
       refuse(handler, error)
       return false
@@ -91,7 +96,7 @@ class FetchAgent extends EventEmitter {
       get (target, name) {
         if (name === 'dispatch') return dispatch
         const value = Reflect.get(target, name, target)
-        return typeof value === 'function' ? value.bind(target) : value
+        return typeof value === 'function' && !OF_THE_CALLED.has(name) ? value.bind(target) : value
       }
     })
   }
@@ -152,12 +157,20 @@ class Owner {
 
   get agent () { return this.#agent }
 
-  connected (url) { this.#agent.emit('connect', url, [this.#agent]) }
-  disconnected (url, error) { this.#agent.emit('disconnect', url, [this.#agent], error) }
-  connectionFailed (url, error) { this.#agent.emit('connectionError', url, [this.#agent], error) }
-  drained (url) { this.#agent.emit('drain', url, [this.#agent]) }
+  connected (url) { this.emit('connect', url, [this.#agent]) }
+  disconnected (url, error) { this.emit('disconnect', url, [this.#agent], error) }
+  connectionFailed (url, error) { this.emit('connectionError', url, [this.#agent], error) }
+  drained (url) { this.emit('drain', url, [this.#agent]) }
   listenerCount (kind) { return this.#agent.listenerCount(kind) }
-  emit (kind, facts) { this.#agent.emit(kind, facts) }
+
+  /** A listener that throws harms no request. */
+  emit (kind, ...facts) {
+    try {
+      this.#agent.emit(kind, ...facts)
+    } catch (error) {
+      throwLater(error)
+    }
+  }
 }
 
 module.exports = { FetchAgent }

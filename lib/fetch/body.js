@@ -1,7 +1,8 @@
 'use strict'
 // The body of a request, on its way into the engine: whole, or piece by piece as there is room.
 const { Buffer } = require('node:buffer')
-const { InvalidArgumentError, RequestContentLengthMismatchError } = require('./errors.js')
+const { IncomingMessage } = require('node:http')
+const { InvalidArgumentError, RequestAbortedError, RequestContentLengthMismatchError } = require('./errors.js')
 const { isBlob, isFormData, isStream } = require('./request.js')
 
 /** Methods whose requests say so if their body is empty. */
@@ -36,9 +37,31 @@ const settleLength = (request, isStrict) => {
   request.contentLength = length
 }
 
+const bytesOf = (chunk) => {
+  if (chunk instanceof Uint8Array) return chunk
+  if (typeof chunk === 'string') return Buffer.from(chunk)
+  if (ArrayBuffer.isView(chunk)) return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+  throw new InvalidArgumentError('chunks of a body must be strings or views of bytes')
+}
+
+/** Tells `fail` of a stream that breaks, or that closes before its end: both may happen long before its turn, or after it. */
+const watchStream = (stream, fail) => {
+  const onClose = () => { if (!stream.readableEnded) fail(stream.errored ?? new RequestAbortedError()) }
+  stream.on('error', fail).on('close', onClose).on('end', () => { stream.off('close', onClose) })
+  // Its events may be over.
+  if (stream.destroyed) queueMicrotask(onClose)
+}
+
+/** Ends a stream that nobody will read. */
+const discard = (stream, error) => {
+  // As in undici: to destroy what a server was asked would end the connection on which the answer to that is due.
+  if (Object.getPrototypeOf(stream).constructor === IncomingMessage) stream.socket = null
+  stream.destroy?.(error)
+}
+
 /**
- * Pushes a body to a sink: `{ push(bytes), finish(), fail(error), isOver }`. `push` answers whether there is room for more. In
- * between it can be held, and go on to another sink.
+ * Pushes a body to a sink: `{ push(bytes), repeat(bytes), finish(), fail(error), isOver }`. `push` answers whether there is room
+ * for more. In between it can be held, and go on to another sink.
  */
 class BodyPump {
   #sink
@@ -50,6 +73,11 @@ class BodyPump {
    * @type {(() => void) | undefined}
    */
   #continue
+  /**
+   * Takes it off its stream, of which nobody will read the rest.
+   * @type {(() => void) | undefined}
+   */
+  #abandon
 
   /** What came while it was held. */
   #held
@@ -57,6 +85,9 @@ class BodyPump {
   constructor (length) {
     this.#length = length
   }
+
+  /** The engine has to have room before it goes on. */
+  get isHeldUp () { return this.#continue !== undefined }
 
   start (sink, body) {
     this.#sink = sink
@@ -89,11 +120,15 @@ class BodyPump {
     continue_?.()
   }
 
+  /** The rest is of no use. An iterator hears of that as soon as it has made its next piece. */
+  stop () {
+    this.#held = undefined
+    this.#abandon?.()
+    this.relieve()
+  }
+
   #push (chunk) {
-    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk
-    if (!ArrayBuffer.isView(bytes)) {
-      throw new InvalidArgumentError('chunks of a body must be strings or Uint8Arrays')
-    }
+    const bytes = bytesOf(chunk)
     this.#pushed += bytes.byteLength
     if (this.#length !== null && this.#pushed > this.#length) throw new RequestContentLengthMismatchError()
     if (bytes.byteLength === 0) return true
@@ -113,28 +148,22 @@ class BodyPump {
 
   #pipe (stream) {
     const onData = (chunk) => {
-      if (this.#isOver) return leave()
       try {
         if (this.#push(chunk)) return
       } catch (error) {
-        leave()
         return this.#sink.fail(error)
       }
       stream.pause?.()
       this.#continue = () => { stream.resume?.() }
     }
-    const onEnd = () => { leave(); this.#end() }
-    const onError = (error) => { leave(); this.#sink.fail(error) }
-    const onClose = () => {
-      leave()
-      this.#sink.fail(stream.errored ?? Object.assign(new Error('The body was closed before its end'), { code: 'ERR_STREAM_PREMATURE_CLOSE' }))
+    const onEnd = () => { detach(); this.#end() }
+    const detach = () => { stream.off('data', onData).off('end', onEnd) }
+    this.#abandon = () => {
+      detach()
+      this.#continue = undefined
+      discard(stream)
     }
-    const leave = () => {
-      stream.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onError)
-      stream.on('error', () => {})
-    }
-    if (stream.errored) return this.#sink.fail(stream.errored)
-    stream.on('data', onData).on('end', onEnd).on('error', onError).on('close', onClose)
+    stream.on('data', onData).on('end', onEnd)
     if (stream.readableEnded) onEnd()
     else stream.resume?.()
   }
@@ -153,4 +182,4 @@ class BodyPump {
   }
 }
 
-module.exports = { BodyPump, settleLength }
+module.exports = { BodyPump, discard, settleLength, watchStream }

@@ -8,14 +8,16 @@ const { insecureError, tlsError } = require('../tls/errors.js')
 const { isRefused, judge } = require('../tls/verdict.js')
 const channels = require('./channels.js')
 const { BodyPump } = require('./body.js')
-const {
-  BodyTimeoutError, ConnectTimeoutError, HeadersTimeoutError, InvalidArgumentError, parserError, SocketError
-} = require('./errors.js')
+const { ConnectTimeoutError, InvalidArgumentError, parserError, SocketError } = require('./errors.js')
+const { Patience } = require('./patience.js')
 const { toSocket } = require('./upgrade.js')
 
 const { errno: { EPROTO } } = require('node:os').constants
 
 const MISFITS = [undefined, 'invalid request method', 'invalid request path', 'invalid header value']
+
+/** Of other answers, Content-Length is what the body would have been. */
+const bodyFollows = (method, status) => method !== 'HEAD' && status !== 204 && status !== 304
 
 class Connection {
   /** Set by `Place.seat`. */
@@ -27,9 +29,7 @@ class Connection {
   bytesWritten = 0
   #exchange
   #pump
-  #timer
-  #timerMs
-  #timesOut = undefined
+  #patience = new Patience(this)
   #isPaused = false
   #keepAliveHeader
   #pool
@@ -141,6 +141,12 @@ class Connection {
   /** The request has not left as a whole. */
   get isSending () { return this.#pump !== undefined }
 
+  /** The next piece of the request has still to be made. */
+  get awaitsBody () { return this.#pump !== undefined && !this.#pump.isHeldUp }
+
+  /** The caller wants no more of the answer for now. */
+  get isPaused () { return this.#isPaused }
+
   get isIdle () { return this._place.native.facts(this._place.number)?.idle >= 0 }
 
   get isStream () { return false }
@@ -151,7 +157,7 @@ class Connection {
     const pump = this.#pump
     this.#exchange = undefined
     this.#pump = undefined
-    this.#timesOut = undefined
+    this.#patience.rest()
     return { exchange, pump }
   }
 
@@ -171,7 +177,7 @@ class Connection {
     const misfit = speak(environment.number, number, head, hasBody, this.#pool.limits.maxHeaderSize)
     if (misfit !== 0) return exchange.fail(this.#misfit(misfit))
     if (channels.sendHeaders.hasSubscribers) this.#publishHead(request, head)
-    this.#wait(request.headersTimeout ?? this.#pool.limits.headersTimeout, this.#headersLate)
+    this.#patience.forHead(request.headersTimeout ?? this.#pool.limits.headersTimeout)
     if (!hasBody) return exchange.requestSent()
     const { interrupted } = exchange
     const sink = this.#sinkOf(exchange)
@@ -190,6 +196,7 @@ class Connection {
     return {
       get isOver () { return exchange.isOver || exchange.connection !== connection },
       push (bytes) {
+        connection.#patience.restart()
         const hasRoom = this.repeat(bytes)
         exchange.bodySent(bytes)
         return hasRoom
@@ -201,6 +208,7 @@ class Connection {
       },
       finish () {
         finishBody(environment.number, number)
+        connection.#patience.restart()
         connection.#pump = undefined
         exchange.requestSent()
       },
@@ -211,12 +219,15 @@ class Connection {
   /** A request's head, as the engine takes it. */
   #write (request) {
     const { method, body, upgrade, headers, contentLength } = request
-    const { host, path, extra } = this.#pool.lineOf(this._place, request)
+    const { host, path, forProxy } = this.#pool.lineOf(this._place, request)
     const isLast = !this.#pool.keepsAlive || request.reset || method === 'CONNECT'
     const connection = upgrade ? `upgrade\nupgrade\n${upgrade}` : isLast ? 'close' : 'keep-alive'
-    let head = `${method}\n${path}\nhost\n${host}\nconnection\n${connection}${extra}`
+    let head = `${method}\n${path}\nhost\n${host}\nconnection\n${connection}`
+    for (const name in forProxy) head += `\n${name}\n${forProxy[name]}`
     for (let at = 0; at < headers.length; at += 2) {
       const value = headers[at + 1]
+      // As with the other agents: the agent's own credentials count.
+      if (forProxy !== undefined && Object.hasOwn(forProxy, headers[at].toLowerCase())) continue
       if (typeof value === 'string') head += `\n${headers[at]}\n${value}`
       else for (const one of value) head += `\n${headers[at]}\n${one}`
     }
@@ -244,14 +255,17 @@ class Connection {
     if (exchange === undefined) return
     const [statusText, ...pairs] = takeHead(environment.number, number).split('\n')
     if (isUpgrade) return this.#upgrade(exchange, status, pairs, statusText)
+    let length = 0
     if (status >= 200) {
-      this.#readHead(exchange, pairs)
-      this.#wait(exchange.request.bodyTimeout ?? this.#pool.limits.bodyTimeout, this.#bodyLate)
+      length = this.#readHead(pairs)
+      this.#patience.forBody(exchange.request.bodyTimeout ?? this.#pool.limits.bodyTimeout)
     }
-    exchange.head(status, pairs, statusText)
+    exchange.head(status, pairs, statusText, bodyFollows(exchange.request.method, status) ? length : 0)
   }
 
-  #readHead (exchange, pairs) {
+  /** Takes the server's hint, and answers the length that it says. */
+  #readHead (pairs) {
+    let said = 0
     for (let at = 0; at < pairs.length; at += 2) {
       const { length } = pairs[at]
       if (length === 10 && pairs[at].toLowerCase() === 'keep-alive') {
@@ -259,15 +273,14 @@ class Connection {
           this.#keepAliveHeader = pairs[at + 1]
           this._place.native.hint(this._place.number, this.#keepAliveHeader)
         }
-      } else if (length === 14 && exchange.request.method !== 'HEAD' && pairs[at].toLowerCase() === 'content-length') {
-        exchange.announce(Number(pairs[at + 1]))
-      }
+      } else if (length === 14 && pairs[at].toLowerCase() === 'content-length') said = Number(pairs[at + 1])
     }
+    return said
   }
 
   _received (chunk) {
     this.bytesRead += chunk.length
-    this.#restart()
+    this.#patience.restart()
     this.#exchange?.data(chunk)
   }
 
@@ -321,18 +334,21 @@ class Connection {
   }
 
   _wrote () {
-    this.#restart()
+    this.#patience.restart()
     this.#pump?.relieve()
   }
 
   _shutDown () {}
+
+  /** The server has taken too long. */
+  late (error) { this.#fail(error) }
 
   /** Ends with its exchange. */
   _broke (error) { this.#fail(this.#withFacts(error)) }
 
   #fail (error) {
     const exchange = this.#exchange
-    if (exchange) exchange.fail(error)
+    if (exchange) exchange.broke(error)
     else this.destroy(error)
   }
 
@@ -346,17 +362,17 @@ class Connection {
   #leave (exchange) {
     this.#exchange = undefined
     exchange.connection = undefined
-    this.#timesOut = undefined
+    this.#patience.rest()
     const pump = this.#pump
     this.#pump = undefined
-    pump?.relieve()
+    pump?.stop()
   }
 
   destroy (error) {
     if (this.destroyed) return
     this.destroyed = true
     this.connecting = false
-    clearTimeout(this.#timer)
+    this.#patience.end()
     this.#exchange?.fail(error ?? new SocketError('closed', this.facts))
     if (error) this.#pool.failed(this)
     this.#closingFacts = this.facts
@@ -366,30 +382,6 @@ class Connection {
 
   _gone () {
     this.#pool.gone(this)
-  }
-
-  // Time limits: one timer a connection, which looks whether anybody waits.
-
-  #wait (ms, timesOut) {
-    this.#timesOut = ms > 0 ? timesOut : undefined
-    if (!(ms > 0)) return
-    if (this.#timerMs === ms) return this.#restart()
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#timesOut?.(), ms).unref()
-    this.#timerMs = ms
-  }
-
-  #restart () { this.#timer?.refresh() }
-
-  #headersLate () {
-    // The request is still on its way: its turn to be slow.
-    if (this.#pump) this.#restart()
-    else this.#fail(new HeadersTimeoutError())
-  }
-
-  #bodyLate () {
-    if (this.#isPaused) this.#restart()
-    else this.#fail(new BodyTimeoutError())
   }
 
   // What tracers and errors tell of a socket.

@@ -73,6 +73,9 @@ const streamError = (code) => {
   return Object.assign(new Error(`Stream closed with error code ${name}`), { code: 'ERR_HTTP2_STREAM_ERROR' })
 }
 
+/** Tells the process of what a caller's code has thrown, out of the way of what called it. */
+const throwLater = (error) => queueMicrotask(() => { throw error })
+
 module.exports = {
   AbortError,
   HeadersOverflowError,
@@ -81,6 +84,7 @@ module.exports = {
   ResponseContentLengthMismatchError,
   SocketError,
   streamError,
+  throwLater,
   BodyTimeoutError: under('BodyTimeoutError', 'UND_ERR_BODY_TIMEOUT', 'Body Timeout Error'),
   ClientClosedError: under('ClientClosedError', 'UND_ERR_CLOSED', 'The client is closed'),
   ClientDestroyedError: under('ClientDestroyedError', 'UND_ERR_DESTROYED', 'The client is destroyed'),

@@ -2,10 +2,15 @@
 // One request and its answer: what its handler hears, in order, and its end, once.
 const { Buffer } = require('node:buffer')
 const { waitFor } = require('./again.js')
+const { discard, watchStream } = require('./body.js')
 const channels = require('./channels.js')
 const { Controller, faceOf, toBytes } = require('./handlers.js')
 const { isStream } = require('./request.js')
-const { ResponseExceededMaxSizeError } = require('./errors.js')
+const { ResponseExceededMaxSizeError, throwLater } = require('./errors.js')
+
+/** A body that nobody will hear of is read for its connection's sake: so many bytes of it, and so many milliseconds. */
+const MOST_SKIPPED = 64 * 1024
+const LONGEST_SKIPPED = 100
 
 class Exchange {
   #handler
@@ -17,61 +22,96 @@ class Exchange {
   #isSent = false
   #pool
   #attempts = 1
-  /** Milliseconds until another attempt, once this one's answer is over. */
-  #wait
-  /** What was sent of a body that can be read once; `undefined` if it is not kept, or is too large. */
+  /** When another attempt is due, by `performance.now()`: what comes until then is skipped. */
+  #due
+  /** What was sent of a body that can be read once; `undefined` if that is not kept, or is too large. */
   #kept
+  #isPaused = false
+  #hasHead = false
+  /** Its whole answer has come, though perhaps not been told. */
+  #isAnswered = false
+  /** What came though its handler wanted no more for now: chunks, then perhaps a function that tells of the end. */
+  #held
+  #isTellingHeld = false
   /** The connection that has it; `undefined` while it waits. */
   connection = undefined
-  /** The origin it is for. */
-  origin
+  /** The origin it is for; the pool says, at each attempt. */
+  origin = undefined
   /** Takes it out of the queue. */
   leaveQueue = undefined
   isOver = false
   /** Where it was, and what of its body was sent there, if it begins again. */
   interrupted = undefined
-  /** The policy of its request, and whether that may be sent twice; the pool says. */
-  retry = undefined
-  isIdempotent = false
+  /** The policy of its request, and whether that may be sent twice. */
+  retry
+  isIdempotent
 
-  constructor (request, handler, origin, pool) {
+  constructor (request, handler, pool) {
     this.request = request
-    this.origin = origin
     this.#controller = new Controller(this)
     this.#handler = faceOf(handler, this.#controller)
-    this.#maxSize = request.maxResponseSize ?? pool.limits.maxResponseSize
+    this.#maxSize = pool.limits.maxResponseSize
     this.#pool = pool
+    this.retry = pool.policyOf(request)
+    if (this.retry.retryOn.size > 0 && request.body !== null && !Buffer.isBuffer(request.body)) this.#kept = []
+    this.isIdempotent = request.idempotent ?? (this.retry.methods.has(request.method) || request.hasIdempotencyKey)
   }
 
   /** `false` if the caller has no use for it any more. */
   start () {
     this.#pool.began(this)
+    const { body } = this.request
+    if (body !== null && isStream(body)) watchStream(body, (error) => { if (!this.#isAnswered) this.fail(error) })
     this.#tell(() => this.#handler.start({ history: null }))
     return !this.isOver
   }
 
-  flow (isFlowing) { this.connection?.flow(this, isFlowing) }
+  /** Its handler wants more of the answer, or no more for now. The head is told whatever it wants. */
+  flow (isFlowing) {
+    this.#isPaused = !isFlowing
+    if (isFlowing) this.#tellHeld()
+    else if (this.#hasHead) this.connection?.flow(this, false)
+  }
+
+  #hold (part) {
+    this.#held ??= []
+    this.#held.push(part)
+  }
+
+  #tellHeld () {
+    // The handler may pause and resume within what it is told here.
+    if (this.#isTellingHeld) return
+    this.#isTellingHeld = true
+    while (this.#held !== undefined && !this.#isPaused) {
+      const part = this.#held.shift()
+      if (this.#held.length === 0) this.#held = undefined
+      if (typeof part === 'function') part()
+      else this.data(part)
+    }
+    this.#isTellingHeld = false
+    if (!this.#isPaused) this.connection?.flow(this, true)
+  }
 
   abort (reason) { this.fail(reason) }
 
-  head (status, pairs, statusText) {
+  /** `length` is what it says of its body's. */
+  head (status, pairs, statusText, length) {
     if (this.isOver) return
     if (status >= 200) {
       if (this.#goesAgain(status, pairs)) return
+      if (this.#maxSize > -1 && length > this.#maxSize) return this.fail(new ResponseExceededMaxSizeError())
       this.#tell(() => this.#handler.responseStarted())
       if (this.isOver) return
     }
     if (channels.headers.hasSubscribers) this.#publishHead(status, pairs, statusText)
     this.#tell(() => this.#handler.head(status, pairs, statusText))
+    if (status < 200) return
+    this.#hasHead = true
+    if (this.#isPaused) this.connection?.flow(this, false)
   }
 
   #publishHead (statusCode, pairs, statusText) {
     channels.headers.publish({ request: this.request, response: { statusCode, headers: toBytes(pairs), statusText } })
-  }
-
-  /** The answer says how long its body is. */
-  announce (length) {
-    if (this.#maxSize > -1 && length > this.#maxSize) this.fail(new ResponseExceededMaxSizeError())
   }
 
   /** Its answer is too large. Whoever has just heard of its head must have had the time to look at it. */
@@ -81,7 +121,9 @@ class Exchange {
   }
 
   data (chunk) {
-    if (this.isOver || this.#isDoomed || this.#wait !== undefined) return
+    if (this.isOver || this.#isDoomed) return
+    if (this.#due !== undefined) return this.#skip(chunk)
+    if (this.#isPaused) return this.#hold(chunk)
     this.#received += chunk.length
     if (this.#maxSize > -1 && this.#received > this.#maxSize) return this.#doom()
     if (channels.bodyChunkReceived.hasSubscribers) channels.bodyChunkReceived.publish({ request: this.request, chunk })
@@ -90,14 +132,16 @@ class Exchange {
 
   complete (trailers) {
     if (this.isOver || this.#isDoomed) return
-    if (this.#wait !== undefined) return this.#goAgain()
+    if (this.#due !== undefined) return this.#skipped()
+    this.#isAnswered = true
+    if (this.#isPaused) return this.#hold(() => this.complete(trailers))
     this.#end()
     this.request.completed = true
     if (channels.trailers.hasSubscribers) channels.trailers.publish({ request: this.request, trailers: toBytes(trailers) })
     try {
       this.#handler.complete(trailers)
     } catch (error) {
-      this.#handler.error(error)
+      this.#tellError(error)
     }
   }
 
@@ -111,7 +155,7 @@ class Exchange {
       if (channels.trailers.hasSubscribers) channels.trailers.publish({ request: this.request, trailers: [] })
     } catch (error) {
       socket.destroy(error)
-      this.#handler.error(error)
+      this.#tellError(error)
     }
   }
 
@@ -133,31 +177,46 @@ class Exchange {
     const wait = waitFor({ status, pairs, attempts: this.#attempts, isIdempotent, retry })
     const isWhole = request.body === null || Buffer.isBuffer(request.body) || (this.#kept !== undefined && !this.connection?.isSending)
     if (wait === undefined || !isWhole || !this.#pool.affords(this)) return false
-    this.#wait = wait
+    this.#due = performance.now() + wait
+    this.#goAgainIn(Math.max(wait, LONGEST_SKIPPED))
     return true
   }
 
-  #goAgain () {
-    const wait = this.#wait
-    const { request } = this
-    this.interrupted = undefined
-    this.#isSent = false
-    if (request.body !== null && !Buffer.isBuffer(request.body)) request.body = Buffer.concat(this.#kept)
-    const timer = setTimeout(() => {
-      this.leaveQueue = undefined
-      this.#wait = undefined
-      this.#attempts++
-      this.#pool.submit(this)
-    }, wait)
+  #skip (chunk) {
+    this.#received += chunk.length
+    if (this.#received > MOST_SKIPPED) this.#skipped()
+  }
+
+  /** Nothing more of the answer is wanted, or to be had. */
+  #skipped (error) {
+    this.connection?.drop(this, error)
+    this.#goAgainIn(Math.max(0, this.#due - performance.now()))
+  }
+
+  #goAgainIn (wait) {
+    this.leaveQueue?.()
+    const timer = setTimeout(() => this.#goAgain(), wait)
     this.leaveQueue = () => clearTimeout(timer)
   }
 
+  #goAgain () {
+    this.connection?.drop(this)
+    const { request } = this
+    if (this.#kept !== undefined) request.body = Buffer.concat(this.#kept)
+    this.#kept = undefined
+    this.interrupted = undefined
+    this.#isSent = false
+    this.leaveQueue = undefined
+    this.#due = undefined
+    this.#received = 0
+    this.#attempts++
+    this.#pool.submit(this)
+  }
+
   #keep (chunk) {
-    const { retry, request } = this
-    if (retry.retryOn.size === 0 || Buffer.isBuffer(request.body)) return
-    if (this.#sent === 0) this.#kept = []
+    if (this.#kept === undefined) return
     this.#sent += chunk.byteLength
-    if (this.#sent > retry.policy.maxBodyBytes) this.#kept = undefined
+    if (this.#sent > this.retry.policy.maxBodyBytes) this.#kept = undefined
     this.#kept?.push(Buffer.from(chunk))
   }
 
@@ -174,17 +233,35 @@ class Exchange {
     this.#tell(() => this.#handler.requestSent())
   }
 
+  /** Its connection has broken, behind whatever came before. */
+  broke (error) {
+    if (this.#due !== undefined) return this.#skipped(error)
+    if (this.#held === undefined) return this.fail(error)
+    this.#hold(() => this.fail(error))
+    this.connection.drop(this, error)
+  }
+
   fail (error) {
     if (this.isOver) return
     const { connection, request } = this
     this.#end()
     request.aborted = true
     this.leaveQueue?.()
-    connection?.drop(this, error)
     const { body } = request
-    if (body !== null && isStream(body)) body.destroy?.(error)
+    if (body !== null && isStream(body)) discard(body, error)
+    connection?.drop(this, error)
+    this.interrupted?.pump?.stop()
     if (channels.error.hasSubscribers) channels.error.publish({ request, error })
-    this.#handler.error(error)
+    this.#tellError(error)
+  }
+
+  /** Nobody is left to be told what a handler throws at its end, but whoever ended it may have more to end. */
+  #tellError (error) {
+    try {
+      this.#handler.error(error)
+    } catch (thrown) {
+      throwLater(thrown)
+    }
   }
 
   #end () {

@@ -21,6 +21,8 @@ const uninstall = (agent) => {
   const held = before.get(agent)
   if (held === undefined) return
   before.delete(agent)
+  // Whoever was installed over it gives back what it would have.
+  for (const others of before.values()) for (const at of SYMBOLS.keys()) if (others[at] === agent) others[at] = held[at]
   for (const [at, symbol] of SYMBOLS.entries()) {
     // Somebody else's by now.
     if (globalThis[symbol] !== agent) continue

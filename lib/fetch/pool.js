@@ -6,12 +6,12 @@ const { checkoutTimeout, queueFull } = require('../errors.js')
 const { toNative } = require('../options.js')
 const { Place } = require('../place.js')
 const { parseRetry } = require('../retry.js')
-const { collect } = require('../stats.js')
 const { contextFor } = require('../tls/context.js')
 const { rejectsUnauthorized } = require('../tls/verdict.js')
-const { interned } = require('../maps.js')
+const { NamedOrigins } = require('../origins.js')
 const { checkout, release } = require('../../native.js')
 const { Connection } = require('./connection.js')
+const { InvalidArgumentError } = require('./errors.js')
 const { Stream } = require('./stream.js')
 
 /** Numbers from here on are waiters', and below its negative, streams' (src/node/environment.rs). */
@@ -20,6 +20,7 @@ const KEPT = -1
 const CLOSE = -2
 
 const MOST_SESSIONS = 100
+const MOST_KEYS = 2048
 
 class Pool {
   timeoutSocketCount = 0
@@ -28,10 +29,12 @@ class Pool {
   #number
   #owner
   #settings
-  #origins = new Map()
+  #origins
+  /** The same by what requests say of them. */
+  #byKey = new Map()
   #waiters = new Map()
   #sessions = new Map()
-  #contexts = new Map()
+  #contexts = new WeakMap()
   /** All that are open or opening. */
   #connections = new Set()
   /** Exchanges that have begun and not ended. */
@@ -48,6 +51,7 @@ class Pool {
     const { maxFreeSockets = 256 } = options.keepAlive ? options : { maxFreeSockets: 0 }
     const limits = { maxSockets: maxSockets || Infinity, maxTotalSockets, maxFreeSockets, queueLimit, lifo: scheduling !== 'fifo' }
     this.#number = this.#native.addAgent(toNative(options, retry, limits))
+    this.#origins = new NamedOrigins(this.#native, this.#number, () => this.#byKey.clear())
     this.#environment.register(this.#number, this, owner)
     /** What undici calls the thing that connects; tracers only look whether there is one. */
     this.connector = () => {}
@@ -57,62 +61,83 @@ class Pool {
 
   get keepsAlive () { return this.#settings.options.keepAlive }
 
-  stats () { return collect(this.#native.stats(this.#number)) }
+  stats () { return this.#origins.stats() }
 
   // Origins.
 
   /** `{ name, number, url, options }` of a request: where to, and how. */
-  originOf (request) {
-    const { origin, servername, host } = request
-    const given = servername ?? (host === null ? undefined : nameOf(host))
-    const isShared = this.#settings.limits.allowH2 && request.mayShare && origin.startsWith('https:')
-    const key = `${origin} ${given ?? ''}${isShared ? ' shared' : ''}`
-    return this.#origins.get(key) ?? this.#addOrigin(key, origin, given, isShared)
+  #originOf ({ origin, servername, host, mayShare }) {
+    const isSecure = origin.startsWith('https:')
+    // To plain HTTP names are nothing: one connection serves them all.
+    const given = isSecure ? servername ?? (host === null ? undefined : nameOf(host)) : undefined
+    const isShared = isSecure && mayShare && this.limits.allowH2
+    const key = given === undefined && !isShared ? origin : `${origin} ${given ?? ''} ${isShared}`
+    const known = this.#byKey.get(key)
+    if (known !== undefined) return known
+    const found = this.#findOrigin(origin, given, isShared)
+    if (this.#byKey.size >= MOST_KEYS) this.#byKey.clear()
+    this.#byKey.set(key, found)
+    return found
   }
 
-  #addOrigin (key, origin, given, isShared) {
+  #findOrigin (origin, given, isShared) {
     const url = new URL(origin)
     const isSecure = url.protocol === 'https:'
     const host = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname
     const servername = isSecure ? this.#settings.options.servername ?? given ?? (isIp(host) ? '' : host) : undefined
     const port = Number(url.port) || (isSecure ? 443 : 80)
     const plain = `${url.protocol}//${url.hostname}:${port}`
-    const name = interned(`${plain}${isSecure && servername !== host ? `:${servername}` : ''}${isShared ? ':h2' : ''}`)
-    for (const known of this.#origins.values()) {
-      if (known.name === name) return this.#remember(key, known)
-    }
+    const name = `${plain}${isSecure && servername !== host ? `:${servername}` : ''}${isShared ? ':h2' : ''}`
+    return this.#origins.of(name, (number) => {
+      if (isShared) this.#native.setShared(this.#number, number, true)
+      return { url, options: this.#optionsFor(url, host, port, servername, isShared), isShared, waiting: 0 }
+    })
+  }
+
+  /** Those of `net.connect` and `tls.connect`. */
+  #optionsFor ({ protocol }, host, port, servername, isShared) {
     const { socketPath, ...rest } = this.#settings.options
-    const options = { ...rest, protocol: url.protocol, host, port, ...socketPath ? { path: socketPath, socketPath } : undefined }
-    if (isSecure) Object.assign(options, { servername, ALPNProtocols: isShared ? ['h2', 'http/1.1'] : rest.ALPNProtocols ?? ['http/1.1'] })
+    const options = { ...rest, protocol, host, port, ...socketPath ? { path: socketPath, socketPath } : undefined }
+    const ALPNProtocols = isShared ? ['h2', 'http/1.1'] : rest.ALPNProtocols ?? ['http/1.1']
+    if (protocol === 'https:') Object.assign(options, { servername, ALPNProtocols })
     if (rest.keepAlive) Object.assign(options, { keepAliveInitialDelay: rest.keepAliveMsecs ?? 60_000 })
-    const number = this.#native.addOrigin(this.#number, name)
-    if (isShared) this.#native.setShared(this.#number, number, true)
-    return this.#remember(key, { name, number, url, options, isShared, waiting: 0 })
+    return options
   }
 
-  #remember (key, origin) {
-    this.#origins.set(key, origin)
-    return origin
-  }
-
-  /** Host header, path and further headers of a request on a connection. */
+  /** Host header, path, and what a proxy is told, of a request on a connection. */
   lineOf ({ origin: { url, options } }, { method, path, host }) {
     const proxy = this.#settings.proxies[options.protocol]
-    const line = { host: host ?? url.host, path, extra: '' }
+    const line = { host: host ?? url.host, path, forProxy: undefined }
     if (options.protocol !== 'http:' || !proxy?.serves(options) || proxy.isSocks) return line
     line.path = proxy.targetOf(method, path, options)
-    for (const [name, value] of Object.entries(proxy.headers(this.keepsAlive))) line.extra += `\n${name}\n${value}`
+    line.forProxy = proxy.headers(this.keepsAlive)
     return line
   }
 
   // Exchanges.
 
+  /** What is sent again, as a request or else its agent was told. */
+  policyOf ({ retry }) {
+    if (retry === undefined) return this.#settings.retry
+    try {
+      return parseRetry(retry, this.#settings.retry, { isFetch: true })
+    } catch (error) {
+      throw new InvalidArgumentError(error.message, { cause: error })
+    }
+  }
+
   /** Gives an exchange a connection, at once or when there is one. `false`: it waits. */
   submit (exchange) {
-    const { request, origin } = exchange
-    const retry = request.retry === undefined ? this.#settings.retry : parseRetry(request.retry, this.#settings.retry, { isFetch: true })
-    exchange.retry = retry
-    exchange.isIdempotent = request.idempotent ?? (retry.methods.has(request.method) || request.hasIdempotencyKey)
+    try {
+      return this.#checkOut(exchange)
+    } catch (error) {
+      exchange.fail(error)
+      return true
+    }
+  }
+
+  #checkOut (exchange) {
+    const origin = exchange.origin = this.#originOf(exchange.request)
     const answer = checkout(this.#environment.number, this.#number, origin.number, exchange.isIdempotent)
     if (answer === Infinity) {
       exchange.fail(queueFull(this.#settings.options.queueLimit))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::connection::Connection;
 use super::{AgentId, Environment};
 use crate::engine::lifetime::{self, Learned};
 use crate::engine::pool::{self, ConnectionId, Counts, OriginId, Pool};
@@ -103,7 +104,7 @@ impl<R: Reactor> Environment<R> {
     /// Forgets an agent that has no connections and no waiters any more; `false` if it has.
     pub fn remove_agent(&mut self, id: AgentId) -> bool {
         let is_unused = |agent: &Agent| agent.pool.total().all() == 0 && agent.pool.waiters().next().is_none();
-        let removable = self.agents.get(id.0 as usize).is_some_and(is_unused);
+        let removable = self.agents.get(id.0 as usize).is_some_and(is_unused) && !self.has_places(id, None);
         removable && self.agents.try_remove(id.0 as usize).is_some()
     }
 
@@ -147,12 +148,23 @@ impl<R: Reactor> Environment<R> {
 
     /// Forgets an origin that has neither connections nor waiters, and its numbers; `false` if it has.
     pub fn remove_origin(&mut self, id: AgentId, origin: OriginId) -> bool {
+        if self.has_places(id, Some(origin)) {
+            return false;
+        }
         let agent = self.agent(id);
         let removed = agent.pool.remove_origin(origin);
         if removed && let Some(record) = agent.records.get_mut(origin.0 as usize) {
             *record = None;
         }
         removed
+    }
+
+    /// Whether there are places of an agent, or of one of its origins: those that the pool does not count any more, too.
+    fn has_places(&self, agent: AgentId, origin: Option<OriginId>) -> bool {
+        let is_its = |connection: &Connection<R::Watch>| {
+            connection.agent == agent && origin.is_none_or(|origin| connection.origin == origin)
+        };
+        self.connections.iter().any(|(_, connection)| is_its(connection))
     }
 
     /// Whether a request to an origin may be sent once more for its answer's sake; the budget is spent then, and it counts.
