@@ -1,5 +1,5 @@
 'use strict'
-// Node's maps of arrays: `sockets`, `freeSockets`, `requests`.
+// Node's maps of arrays: `sockets`, `freeSockets`, `requests`; and texts that come again and again.
 
 const addTo = (map, name, item) => {
   const list = map[name]
@@ -22,4 +22,18 @@ const removeFrom = (map, name, item) => {
 /** The same text as the engine's property tables hold it: a made-up string is looked up there at every use. */
 const interned = (name) => Object.keys({ [name]: 0 })[0]
 
-module.exports = { addTo, interned, removeFrom }
+/** What `make` answers for a text, which is kept for the next time; past `most`, all are forgotten. */
+const remembering = (most, make) => {
+  const known = new Map()
+  return (text) => {
+    let made = known.get(text)
+    if (made === undefined) {
+      made = make(text)
+      if (known.size >= most) known.clear()
+      known.set(text, made)
+    }
+    return made
+  }
+}
+
+module.exports = { addTo, interned, remembering, removeFrom }

@@ -1,6 +1,7 @@
 'use strict'
 // A dispatcher for `fetch` and undici: their contract over the engine's pool.
 const { EventEmitter } = require('node:events')
+const { remembering } = require('../maps.js')
 const { ClientClosedError, ClientDestroyedError, InvalidArgumentError, NotSupportedError, throwLater } = require('./errors.js')
 const { settleLength } = require('./body.js')
 const { Exchange } = require('./exchange.js')
@@ -24,24 +25,20 @@ const answer = (promise, done) => {
   promise.then(() => done(null, null), (error) => done(error, null))
 }
 
-/** Origins by what was given for them. */
-const known = new Map()
-const MOST_KNOWN = 1024
+const parsedOrigin = remembering(1024, (href) => {
+  const url = URL.canParse(href) ? new URL(href) : undefined
+  if (!url || !['http:', 'https:'].includes(url.protocol)) {
+    throw new InvalidArgumentError('Invalid URL protocol: the URL must start with `http:` or `https:`.')
+  }
+  return url.origin
+})
 
 const originOf = ({ origin }) => {
   const href = origin instanceof URL ? origin.origin : origin
   if (typeof href !== 'string' || href === '') {
     throw new InvalidArgumentError('opts.origin must be a non-empty string or URL.')
   }
-  if (!known.has(href)) {
-    const url = URL.canParse(href) ? new URL(href) : undefined
-    if (!url || !['http:', 'https:'].includes(url.protocol)) {
-      throw new InvalidArgumentError('Invalid URL protocol: the URL must start with `http:` or `https:`.')
-    }
-    if (known.size >= MOST_KNOWN) known.clear()
-    known.set(href, url.origin)
-  }
-  return known.get(href)
+  return parsedOrigin(href)
 }
 
 // Methods that are about the dispatcher they are called on, be it an agent or one composed of it.

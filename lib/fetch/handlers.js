@@ -1,6 +1,7 @@
 'use strict'
 // undici's two generations of handlers behind one face. The newer one has `onRequestStart` and gets a controller.
 const { Buffer } = require('node:buffer')
+const { remembering } = require('../maps.js')
 const { InvalidArgumentError, RequestAbortedError } = require('./errors.js')
 
 const isFunction = (value) => typeof value === 'function'
@@ -26,16 +27,8 @@ const validateHandler = (handler, { method, upgrade }) => {
 }
 
 // Names come again with each answer.
-const names = new Map()
 const MOST_NAMES = 512
-const nameBytes = (name) => {
-  let bytes = names.get(name)
-  if (bytes === undefined) {
-    bytes = Buffer.from(name, 'latin1')
-    if (names.size < MOST_NAMES) names.set(name, bytes)
-  }
-  return bytes
-}
+const nameBytes = remembering(MOST_NAMES, (name) => Buffer.from(name, 'latin1'))
 
 /** Pairs of text as a flat array of bytes, as undici's parser has them. */
 const toBytes = (pairs) => {
@@ -47,15 +40,7 @@ const toBytes = (pairs) => {
   return bytes
 }
 
-const lowerNames = new Map()
-const lowerCased = (name) => {
-  let lower = lowerNames.get(name)
-  if (lower === undefined) {
-    lower = name.toLowerCase()
-    if (lowerNames.size < MOST_NAMES) lowerNames.set(name, lower)
-  }
-  return lower
-}
+const lowerCased = remembering(MOST_NAMES, (name) => name.toLowerCase())
 
 /** The same by name, in lower case; what comes more than once is an array. */
 const toObject = (pairs) => {
@@ -89,6 +74,7 @@ class Controller {
   get aborted () { return this.reason !== null }
   /** As the server wrote them; made when they are asked for. */
   get rawHeaders () { return toBytes(this.#head) }
+  /** The same, but for their names, which are in lower case. */
   get rawTrailers () { return toBytes(this.#trailers) }
 
   pause () {

@@ -2,6 +2,7 @@
 // One request as undici takes it: checked by undici's rules, in undici's words. Tracing sees this object.
 const { Buffer } = require('node:buffer')
 const { stringify } = require('node:querystring')
+const { remembering } = require('../maps.js')
 const channels = require('./channels.js')
 const { InvalidArgumentError, NotSupportedError } = require('./errors.js')
 
@@ -11,17 +12,12 @@ const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PAT
 const LENGTH = /^\d+$/
 const INVALID_VALUE = /[^\t\x20-\x7e\x80-\xff]/
 
-/** Names that need no second look, and what they are in lower case. */
-const known = new Map()
-const MOST_KNOWN = 512
-const lowerCased = (name) => {
-  const lower = known.get(name)
-  if (lower !== undefined) return lower
-  const made = typeof name === 'string' ? name.toLowerCase() : ''
-  if (!TOKEN.test(made)) throw new InvalidArgumentError('invalid header key')
-  if (known.size < MOST_KNOWN) known.set(name, made)
-  return made
-}
+/** A header's name in lower case; throws if it is none. */
+const lowerCased = remembering(512, (name) => {
+  const lower = typeof name === 'string' ? name.toLowerCase() : ''
+  if (!TOKEN.test(lower)) throw new InvalidArgumentError('invalid header key')
+  return lower
+})
 
 const isStream = (body) => typeof body === 'object' && typeof body.pipe === 'function' && typeof body.on === 'function'
 const isIterable = (body) => typeof body[Symbol.asyncIterator] === 'function' || typeof body[Symbol.iterator] === 'function'
