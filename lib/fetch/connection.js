@@ -9,15 +9,13 @@ const { isRefused, judge } = require('../tls/verdict.js')
 const channels = require('./channels.js')
 const { BodyPump } = require('./body.js')
 const { ConnectTimeoutError, InvalidArgumentError, parserError, SocketError } = require('./errors.js')
+const { bodyFollows, headText, writeHead } = require('./head.js')
 const { Patience } = require('./patience.js')
 const { toSocket } = require('./upgrade.js')
 
 const { errno: { EPROTO } } = require('node:os').constants
 
 const MISFITS = [undefined, 'invalid request method', 'invalid request path', 'invalid header value']
-
-/** Of other answers, Content-Length is what the body would have been. */
-const bodyFollows = (method, status) => method !== 'HEAD' && status !== 204 && status !== 304
 
 class Connection {
   /** Set by `Place.seat`. */
@@ -172,11 +170,12 @@ class Connection {
     this.#isPaused = false
     const { environment, number } = this._place
     const { request } = exchange
-    const head = this.#write(request)
+    const isLast = !this.#pool.keepsAlive || request.reset || request.method === 'CONNECT'
+    const head = writeHead(request, this.#pool.lineOf(this._place, request), isLast)
     const hasBody = request.body !== null
     const misfit = speak(environment.number, number, head, hasBody, this.#pool.limits.maxHeaderSize)
     if (misfit !== 0) return exchange.fail(this.#misfit(misfit))
-    if (channels.sendHeaders.hasSubscribers) this.#publishHead(request, head)
+    if (channels.sendHeaders.hasSubscribers) channels.sendHeaders.publish({ request, headers: headText(head), socket: this })
     this.#patience.forHead(request.headersTimeout ?? this.#pool.limits.headersTimeout)
     if (!hasBody) return exchange.requestSent()
     const { interrupted } = exchange
@@ -214,32 +213,6 @@ class Connection {
       },
       fail (error) { exchange.fail(error) }
     }
-  }
-
-  /** A request's head, as the engine takes it. */
-  #write (request) {
-    const { method, body, upgrade, headers, contentLength } = request
-    const { host, path, forProxy } = this.#pool.lineOf(this._place, request)
-    const isLast = !this.#pool.keepsAlive || request.reset || method === 'CONNECT'
-    const connection = upgrade ? `upgrade\nupgrade\n${upgrade}` : isLast ? 'close' : 'keep-alive'
-    let head = `${method}\n${path}\nhost\n${host}\nconnection\n${connection}`
-    for (const name in forProxy) head += `\n${name}\n${forProxy[name]}`
-    for (let at = 0; at < headers.length; at += 2) {
-      const value = headers[at + 1]
-      // As with the other agents: the agent's own credentials count.
-      if (forProxy !== undefined && Object.hasOwn(forProxy, headers[at].toLowerCase())) continue
-      if (typeof value === 'string') head += `\n${headers[at]}\n${value}`
-      else for (const one of value) head += `\n${headers[at]}\n${one}`
-    }
-    if (contentLength !== null) return `${head}\ncontent-length\n${contentLength}`
-    return body === null ? head : `${head}\ntransfer-encoding\nchunked`
-  }
-
-  #publishHead (request, text) {
-    const [method, path, ...pairs] = text.split('\n')
-    let headers = `${method} ${path} HTTP/1.1\r\n`
-    for (let at = 0; at < pairs.length; at += 2) headers += `${pairs[at]}: ${pairs[at + 1]}\r\n`
-    channels.sendHeaders.publish({ request, headers, socket: this })
   }
 
   /** The caller wants more of the answer, or no more for now. */

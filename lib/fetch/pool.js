@@ -8,9 +8,9 @@ const { Place } = require('../place.js')
 const { parseRetry } = require('../retry.js')
 const { contextFor } = require('../tls/context.js')
 const { rejectsUnauthorized } = require('../tls/verdict.js')
-const { NamedOrigins } = require('../origins.js')
 const { checkout, release } = require('../../native.js')
 const { Connection } = require('./connection.js')
+const { FetchOrigins } = require('./origins.js')
 const { InvalidArgumentError } = require('./errors.js')
 const { Stream } = require('./stream.js')
 
@@ -20,7 +20,6 @@ const KEPT = -1
 const CLOSE = -2
 
 const MOST_SESSIONS = 100
-const MOST_KEYS = 2048
 
 class Pool {
   timeoutSocketCount = 0
@@ -30,8 +29,6 @@ class Pool {
   #owner
   #settings
   #origins
-  /** The same by what requests say of them. */
-  #byKey = new Map()
   #waiters = new Map()
   #sessions = new Map()
   #contexts = new WeakMap()
@@ -51,7 +48,7 @@ class Pool {
     const { maxFreeSockets = 256 } = options.keepAlive ? options : { maxFreeSockets: 0 }
     const limits = { maxSockets: maxSockets || Infinity, maxTotalSockets, maxFreeSockets, queueLimit, lifo: scheduling !== 'fifo' }
     this.#number = this.#native.addAgent(toNative(options, retry, limits))
-    this.#origins = new NamedOrigins(this.#native, this.#number, () => this.#byKey.clear())
+    this.#origins = new FetchOrigins(this.#native, this.#number, settings)
     this.#environment.register(this.#number, this, owner)
     /** What undici calls the thing that connects; tracers only look whether there is one. */
     this.connector = () => {}
@@ -62,47 +59,6 @@ class Pool {
   get keepsAlive () { return this.#settings.options.keepAlive }
 
   stats () { return this.#origins.stats() }
-
-  // Origins.
-
-  /** `{ name, number, url, options }` of a request: where to, and how. */
-  #originOf ({ origin, servername, host, mayShare }) {
-    const isSecure = origin.startsWith('https:')
-    // To plain HTTP names are nothing: one connection serves them all.
-    const given = isSecure ? servername ?? (host === null ? undefined : nameOf(host)) : undefined
-    const isShared = isSecure && mayShare && this.limits.allowH2
-    const key = given === undefined && !isShared ? origin : `${origin} ${given ?? ''} ${isShared}`
-    const known = this.#byKey.get(key)
-    if (known !== undefined) return known
-    const found = this.#findOrigin(origin, given, isShared)
-    if (this.#byKey.size >= MOST_KEYS) this.#byKey.clear()
-    this.#byKey.set(key, found)
-    return found
-  }
-
-  #findOrigin (origin, given, isShared) {
-    const url = new URL(origin)
-    const isSecure = url.protocol === 'https:'
-    const host = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname
-    const servername = isSecure ? this.#settings.options.servername ?? given ?? (isIp(host) ? '' : host) : undefined
-    const port = Number(url.port) || (isSecure ? 443 : 80)
-    const plain = `${url.protocol}//${url.hostname}:${port}`
-    const name = `${plain}${isSecure && servername !== host ? `:${servername}` : ''}${isShared ? ':h2' : ''}`
-    return this.#origins.of(name, (number) => {
-      if (isShared) this.#native.setShared(this.#number, number, true)
-      return { url, options: this.#optionsFor(url, host, port, servername, isShared), isShared, waiting: 0 }
-    })
-  }
-
-  /** Those of `net.connect` and `tls.connect`. */
-  #optionsFor ({ protocol }, host, port, servername, isShared) {
-    const { socketPath, ...rest } = this.#settings.options
-    const options = { ...rest, protocol, host, port, ...socketPath ? { path: socketPath, socketPath } : undefined }
-    const ALPNProtocols = isShared ? ['h2', 'http/1.1'] : rest.ALPNProtocols ?? ['http/1.1']
-    if (protocol === 'https:') Object.assign(options, { servername, ALPNProtocols })
-    if (rest.keepAlive) Object.assign(options, { keepAliveInitialDelay: rest.keepAliveMsecs ?? 60_000 })
-    return options
-  }
 
   /** Host header, path, and what a proxy is told, of a request on a connection. */
   lineOf ({ origin: { url, options } }, { method, path, host }) {
@@ -137,7 +93,7 @@ class Pool {
   }
 
   #checkOut (exchange) {
-    const origin = exchange.origin = this.#originOf(exchange.request)
+    const origin = exchange.origin = this.#origins.of(exchange.request)
     const answer = checkout(this.#environment.number, this.#number, origin.number, exchange.isIdempotent)
     if (answer === Infinity) {
       exchange.fail(queueFull(this.#settings.options.queueLimit))
@@ -385,14 +341,6 @@ class Pool {
   get facade () { return this.#owner.agent }
   listenerCount (kind) { return kind === 'connect' ? 0 : this.#owner.listenerCount(kind) }
   emit (kind, facts) { this.#owner.emit(kind, facts) }
-}
-
-const isIp = (host) => /^[\d.]+$|:/.test(host)
-
-/** `a.example` of `a.example:443`; nothing of an address. */
-const nameOf = (host) => {
-  const name = host[0] === '[' ? '' : host.split(':', 1)[0]
-  return isIp(name) ? '' : name
 }
 
 module.exports = { Pool }
