@@ -14,14 +14,15 @@ const bytes = { unit: 'MiB/s', better: 'higher', read: (run) => run.bytesPerSeco
 const burst = { ...secure, kind: 'burst', connections: 500 }
 
 /** Small GETs by one of fetch's callers: over its own dispatcher, and over holdfast. */
-function viaFetch (via, baseline, targets) {
+function viaFetch (via, baseline, targets, more = {}) {
   return [1, 50].map((inFlight, at) => ({
-    name: `${via.replace(' ', '-')}-${inFlight}`,
+    name: `${via.toLowerCase().replace(/\W+/g, '-')}-${inFlight}`,
     title: `${via}: small GET, ${inFlight} in flight`,
     via,
     clients: [baseline, 'holdfast'],
     inFlight,
     target: targets[at],
+    ...more,
     ...rate
   }))
 }
@@ -81,6 +82,7 @@ export const CASES = [
   ...viaFetch('fetch', 'fetch', [1.0, 2.0]),
   ...viaFetch('own fetch', 'fetch', [1.0, 5.0]),
   ...viaFetch('request', 'undici Pool', [1.0, 1.0]),
+  ...viaFetch('HTTP/2 request', 'undici Pool', [1.0, 1.0], { secure: true }),
   { name: 'fetch-download', title: 'fetch: 64 MiB download', kind: 'download', via: 'fetch', clients: ['fetch', 'holdfast'], inFlight: 1, size: 64 * MIB, target: 1.0, ...bytes },
   { name: 'fetch-upload', title: 'fetch: 64 MiB upload', kind: 'upload', via: 'fetch', clients: ['fetch', 'holdfast'], inFlight: 1, size: 64 * MIB, target: 1.0, ...bytes },
   {

@@ -4,17 +4,19 @@ import { closedLoop, transfers } from './measuring.mjs'
 const CHUNK = new Uint8Array(64 * 1024)
 
 /** `(url, init) => Promise<Response>` of the platform's kind, or a look-alike. */
-async function caller ({ via, client, inFlight }) {
+async function caller ({ via, client, inFlight, ca }) {
   const { FetchAgent, createFetch } = await import('../index.mjs')
   if (via === 'own fetch' && client === 'holdfast') return createFetch({ connections: inFlight })
-  if (via !== 'request') {
+  if (!via.endsWith('request')) {
     const dispatcher = client === 'holdfast' ? new FetchAgent({ connections: inFlight }) : undefined
     return (url, init) => fetch(url, { ...init, ...dispatcher && { dispatcher } })
   }
   const { Pool, request } = await import('undici')
-  let dispatcher = client === 'holdfast' ? new FetchAgent({ connections: inFlight }) : undefined
+  // Of HTTP/2 one connection is enough for either.
+  const options = ca ? { connections: 1, allowH2: true, connect: { ca } } : { connections: inFlight }
+  let dispatcher = client === 'holdfast' ? new FetchAgent(options) : undefined
   return async (url) => {
-    dispatcher ??= new Pool(new URL(url).origin, { connections: inFlight })
+    dispatcher ??= new Pool(new URL(url).origin, options)
     const { statusCode, body } = await request(url, { dispatcher })
     return { status: statusCode, text: () => body.text() }
   }
@@ -22,7 +24,7 @@ async function caller ({ via, client, inFlight }) {
 
 export async function fetching (plan) {
   const call = await caller(plan)
-  const at = (path) => `http://127.0.0.1:${plan.port}${path}`
+  const at = (path) => `${plan.ca ? 'https' : 'http'}://127.0.0.1:${plan.port}${path}`
 
   const get = () => (ms) => closedLoop(ms, plan.inFlight, async () => {
     const res = await call(at('/small'))

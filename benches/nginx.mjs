@@ -46,7 +46,7 @@ http {
   uwsgi_temp_path ${folder}/uwsgi;
   scgi_temp_path ${folder}/scgi;
   server {
-    listen 127.0.0.1:${port} ${isSecure ? 'ssl ' : ''}backlog=4096;
+    listen 127.0.0.1:${port} ${isSecure ? 'ssl http2 ' : ''}backlog=4096;
     ${isSecure ? `ssl_certificate ${folder}/cert.pem; ssl_certificate_key ${folder}/key.pem;` : ''}
     ${isSecure ? 'ssl_session_cache shared:all:10m; ssl_session_tickets on; proxy_ssl_verify off;' : ''}
     root ${folder}/www;
