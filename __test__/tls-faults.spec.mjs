@@ -186,3 +186,42 @@ within('roots_before_one_that_cannot_be_read_are_trusted', answering(), async ({
   const { text } = await exchange(server, agent, secure)
   assert.equal(text.toString(), 'x')
 }, { ca: `${ca}\n-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n` })
+
+within('fast_download_leaves_the_loop_its_turns', () => secureServer(identity, (req, res) => {
+  const chunk = Buffer.alloc(MIB)
+  const write = () => { while (res.write(chunk)); }
+  res.on('drain', write)
+  write()
+}), async ({ server, agent }) => {
+  const req = https.get(to(server, agent, secure))
+  const [res] = await once(req, 'response')
+  let inTurn = 0
+  let most = 0
+  let total = 0
+  await new Promise((resolve) => { res.once('data', resolve) })
+  res.on('data', (chunk) => { inTurn += chunk.length })
+  while (total < 64 * MIB) {
+    await new Promise((resolve) => setImmediate(resolve))
+    most = Math.max(most, inTurn)
+    total += inTurn
+    inTurn = 0
+  }
+  req.on('error', () => {}).destroy()
+  // A quarter of a MiB in each of the engine's turns, of which the loop's has another one if a deadline passes.
+  assert.ok(most <= MIB / 2, `${most} bytes in one turn`)
+})
+
+within('socket_that_is_taken_off_its_agent_is_used_no_more', answering(), async ({ server, agent }) => {
+  const { socket } = await exchange(server, agent, secure)
+  const req = https.get(to(server, agent, secure))
+  await once(req, 'socket')
+  assert.equal(req.socket, socket)
+  assert.equal(req.reusedSocket, true)
+  socket.emit('agentRemove')
+  const [res] = await once(req, 'response')
+  assert.equal(String(await collect(res)), 'x')
+  const next = await exchange(server, agent, secure)
+  assert.notEqual(next.socket, socket)
+  assert.equal(server.sockets.length, 2)
+  socket.destroy()
+})
