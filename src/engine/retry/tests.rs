@@ -49,6 +49,23 @@ fn table_of_delivery_evidence_is_followed() {
 }
 
 #[test]
+fn refusal_by_the_peer_proves_innocence_on_a_fresh_connection_too() {
+    let refused = Attempt { evidence: Evidence::Refused, idempotent: false, ..FRESH };
+    check(
+        &Policy::default(),
+        &[
+            (refused, Verdict::Replay),
+            (Attempt { reused: true, ..refused }, Verdict::Replay),
+            (Attempt { replayed: true, ..refused }, Verdict::Surface(Refusal::Spent)),
+            (Attempt { replayable: false, ..refused }, Verdict::Surface(Refusal::Capped)),
+        ],
+    );
+    check(&Policy { attempts: 1, ..Policy::default() }, &[(Attempt { replayed: true, ..refused }, Verdict::Retry)]);
+    let never = Policy { non_idempotent: NonIdempotent::Never, ..Policy::default() };
+    check(&never, &[(refused, Verdict::Surface(Refusal::NotIdempotent))]);
+}
+
+#[test]
 fn policy_for_what_is_not_idempotent_is_followed() {
     let first = Attempt { evidence: Evidence::PeerClosedFirst, ..POST };
     let unwritten = Attempt { evidence: Evidence::NotWritten, ..POST };
