@@ -84,7 +84,7 @@ class Connection {
     this.#pool.connected(this)
     const { origin } = this._place
     if (origin.isShared) this.#pool.settleSharing(origin, protocol === 'h2')
-    if (protocol === 'h2') this.#pool.share(this, this.handOver().exchange)
+    if (protocol === 'h2') this.#pool.share(this)
     else if (this.#exchange) this.#send(this.#exchange)
   }
 

@@ -211,8 +211,10 @@ class Pool {
   settleSharing (origin, isShared) { this.#native.setShared(this.#number, origin.number, isShared) }
 
   /** A connection that has just been opened is shared; its exchange gets the first stream. */
-  share (connection, exchange) {
+  share (connection) {
     const number = this.#native.share(connection._place.number, this.limits.maxHeaderSize)
+    if (number === null) return // It is not open after all, as it is about to be told.
+    const { exchange } = connection.handOver()
     if (exchange === undefined) this.#native.discard(number, false)
     else this.#share(exchange, number)
   }
