@@ -30,6 +30,7 @@ const serve = async (req, res) => {
   if (what === 'large') return res.end(Buffer.alloc(8 * MIB, 'x'))
   const { authorization = '', 'content-type': type = '', 'content-length': length = '', 'transfer-encoding': coding = '' } = req.headers
   res.setHeader('X-Seen', JSON.stringify([req.method, req.url, body.length > 99 ? body.length : `${body}`, type, authorization, length, coding]))
+  if (req.headers.range) res.setHeader('X-Accepted', req.headers['accept-encoding'])
   if (what === 'typed') res.setHeader('Content-Type', type)
   res.setHeader('Set-Cookie', ['a=1', 'b=2'])
   res.end(body)
@@ -45,7 +46,7 @@ const outcomeOf = async (fetch, url, init) => {
     const res = await fetch(url, typeof init === 'function' ? init() : init)
     assert.ok(res instanceof Response)
     const { status, statusText, ok, redirected, type, bodyUsed } = res
-    const outcome = { status, statusText, ok, redirected, type, bodyUsed, url: res.url, seen: res.headers.get('x-seen'), cookies: res.headers.getSetCookie() }
+    const outcome = { status, statusText, ok, redirected, type, bodyUsed, url: res.url, seen: res.headers.get('x-seen'), accepted: res.headers.get('x-accepted'), cookies: res.headers.getSetCookie() }
     outcome.text = await res.text()
     assert.equal(res.bodyUsed, outcome.text !== '' || res.bodyUsed)
     return outcome
@@ -81,6 +82,7 @@ const CASES = {
   no_method: ['/', { method: 'a b' }],
   forbidden_method: ['/', { method: 'TRACE' }],
   headers_list: ['/', { headers: [['authorization', 'a']] }],
+  range: ['/', { headers: { Range: 'bytes=0-1' } }],
   headers_object: ['/', { headers: new Headers({ authorization: 'a' }) }],
   no_header: ['/', { headers: { 'a b': 'c' } }],
   bare_hash: ['/#'],

@@ -102,7 +102,8 @@ const headersOf = (given, type) => {
   headers['accept-language'] ??= '*'
   headers['sec-fetch-mode'] ??= 'cors'
   headers['user-agent'] ??= 'holdfast'
-  headers['accept-encoding'] ??= ACCEPTED
+  // A part of what is packed cannot be unpacked.
+  headers['accept-encoding'] ??= headers.range === undefined ? ACCEPTED : 'identity'
   return headers
 }
 
