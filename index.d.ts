@@ -731,7 +731,8 @@ declare namespace HttpAgent {
     connect?: HttpsAgentOptions & { timeout?: number | undefined, socketPath?: string | undefined } | undefined
 
     /**
-     * How long the head of an answer may take from the moment the request has left; 0 is no limit. By request, too.
+     * How long the head of an answer may take from the moment the request has left; 0 is no limit. By request, too. Of an
+     * upload, how long the server may leave a piece unread; what the caller takes to make the next does not count.
      *
      * Unit: milliseconds. Shape: number. Default: 300000. Range: 0 to 2147483647.
      * Errors: `UND_ERR_HEADERS_TIMEOUT`, from the request. Source: undici `Client`.
@@ -830,7 +831,7 @@ declare namespace HttpAgent {
      */
     dispatch (options: object, handler: object): boolean
 
-    /** This agent, with interceptors before it. Errors: `TypeError` for one that is none. */
+    /** This dispatcher, with interceptors before it and before those it has. Errors: `TypeError` for one that is none. */
     compose (...interceptors: any[]): any
 
     /** Whether it takes no more requests. */

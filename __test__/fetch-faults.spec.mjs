@@ -236,9 +236,9 @@ describe('the wait for an answer', () => {
   }, { start: echoing(700), options: { headersTimeout: 1000 } })
 
   own('does_not_count_what_the_caller_takes_to_make_its_body', async ({ agent, origin }) => {
-    const { error, body } = await dispatched(agent, { origin, method: 'POST', body: slowly(300) })
+    const { error, body } = await dispatched(agent, { origin, method: 'POST', body: slowly(900) })
     assert.deepEqual([error, body], [undefined, 'x'])
-  }, { start: echoing(0), options: { headersTimeout: 100 } })
+  }, { start: echoing(0), options: { headersTimeout: 300 } })
 
   for (const name of ['headersTimeout', 'bodyTimeout']) {
     both(`of_${name}_may_be_longer_than_a_timer`, async ({ agent, origin }) => {
@@ -253,6 +253,28 @@ describe('the wait for an answer', () => {
       })
     })
   }
+
+  let released
+  both('begins_anew_when_a_pause_ends', async ({ agent, origin }) => {
+    const head = async (controller) => {
+      controller.pause()
+      await pause(700)
+      controller.resume()
+      setTimeout(released.resolve, 700)
+    }
+    const { error, body } = await dispatched(agent, { origin }, { modern: true, act: { head } })
+    assert.deepEqual([error, body], [undefined, 'early late'])
+  }, {
+    options: { bodyTimeout: 1000 },
+    start: () => {
+      released = deferred()
+      return httpServer(async (req, res) => {
+        res.write('early ')
+        await released.promise
+        res.end('late')
+      })
+    }
+  })
 
   both('ends_where_the_server_has_stopped_reading', async ({ agent, origin }) => {
     const endless = async function * () { while (true) yield Buffer.alloc(65_536) }

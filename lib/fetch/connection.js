@@ -219,6 +219,7 @@ class Connection {
   flow (exchange, isFlowing) {
     if (exchange !== this.#exchange || this.#isPaused !== isFlowing) return
     this.#isPaused = !isFlowing
+    if (isFlowing) this.#patience.restart()
     this._place.native.setFlowing(this._place.number, isFlowing)
   }
 
