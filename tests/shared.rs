@@ -49,7 +49,7 @@ fn stream(driver: &mut Driver, idempotent: bool) -> ConnectionId {
 
 fn speak(driver: &mut Driver, id: ConnectionId, head: &str, has_body: bool) {
     let head = RequestHead::parse(head.as_bytes()).expect("a request");
-    assert!(driver.environment.speak(id, head, has_body, LIMITS), "the stream can have an exchange");
+    driver.environment.speak(id, head, has_body, LIMITS).expect("the stream can have an exchange");
 }
 
 fn until_complete(driver: &mut Driver, id: ConnectionId, body: &str) {
@@ -331,6 +331,9 @@ fn peer_that_answers_no_ping_is_given_up() {
     let mut driver = Driver::new(AgentOptions { ping_interval: Some(interval), ..options() });
     let (carrier, silent) = open(&mut driver, &server);
     speak(&mut driver, silent, POST, false);
+    // Its settings.
+    driver.until_kernel_knows(carrier);
+    driver.turn();
     driver.pass(interval);
     driver.turn();
     driver.until_kernel_knows(carrier);

@@ -17,7 +17,7 @@ const GET: &str = "GET\n/\nhost\na.example";
 /// Begins an exchange, which the connection can have.
 fn speak(driver: &mut Driver, id: ConnectionId, head: &str, has_body: bool) {
     let head = RequestHead::parse(head.as_bytes()).expect("a request");
-    assert!(driver.environment.speak(id, head, has_body, LIMITS), "the connection can have an exchange");
+    driver.environment.speak(id, head, has_body, LIMITS).expect("the connection can have an exchange");
 }
 
 /// The answer's end: its head, whether the connection is fit for another, and the body.

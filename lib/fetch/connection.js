@@ -83,7 +83,7 @@ class Connection {
     this._place.agent._connected(this._place)
     this.#pool.connected(this)
     const { origin } = this._place
-    if (origin.isShared) this.#pool.settleSharing(origin, protocol === 'h2')
+    if (origin.mayShare) this.#pool.settleSharing(origin, protocol === 'h2')
     if (protocol === 'h2') this.#pool.share(this)
     else if (this.#exchange) this.#send(this.#exchange)
   }
@@ -155,7 +155,7 @@ class Connection {
     const pump = this.#pump
     this.#exchange = undefined
     this.#pump = undefined
-    this.#patience.rest()
+    this.#stopWaiting()
     return { exchange, pump }
   }
 
@@ -336,10 +336,16 @@ class Connection {
   #leave (exchange) {
     this.#exchange = undefined
     exchange.connection = undefined
-    this.#patience.rest()
+    this.#stopWaiting()
     const pump = this.#pump
     this.#pump = undefined
     pump?.stop()
+  }
+
+  /** The timer is for the next exchange, if there can be one. */
+  #stopWaiting () {
+    if (this.isStream) this.#patience.end()
+    else this.#patience.rest()
   }
 
   destroy (error) {

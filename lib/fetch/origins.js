@@ -33,39 +33,39 @@ class FetchOrigins {
   stats () { return this.#named.stats() }
 
   /** `{ name, number, url, options }` of a request: where to, and how. */
-  of ({ origin, servername, host, mayShare }) {
+  of ({ origin, servername, host, mayShare: isFit }) {
     const isSecure = origin.startsWith('https:')
     // To plain HTTP names are nothing: one connection serves them all.
     const given = isSecure ? servername ?? (host === null ? undefined : nameOf(host)) : undefined
-    const isShared = isSecure && mayShare && this.#allowH2
-    const key = given === undefined && !isShared ? origin : `${origin} ${given ?? ''} ${isShared}`
+    const mayShare = isSecure && isFit && this.#allowH2
+    const key = given === undefined && !mayShare ? origin : `${origin} ${given ?? ''} ${mayShare}`
     const known = this.#byKey.get(key)
     if (known !== undefined) return known
-    const found = this.#find(origin, given, isShared)
+    const found = this.#find(origin, given, mayShare)
     if (this.#byKey.size >= MOST_KEYS) this.#byKey.clear()
     this.#byKey.set(key, found)
     return found
   }
 
-  #find (origin, given, isShared) {
+  #find (origin, given, mayShare) {
     const url = new URL(origin)
     const isSecure = url.protocol === 'https:'
     const host = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname
     const servername = isSecure ? this.#options.servername ?? given ?? (isIp(host) ? '' : host) : undefined
     const port = Number(url.port) || (isSecure ? 443 : 80)
     const plain = `${url.protocol}//${url.hostname}:${port}`
-    const name = `${plain}${isSecure && servername !== host ? `:${servername}` : ''}${isShared ? ':h2' : ''}`
+    const name = `${plain}${isSecure && servername !== host ? `:${servername}` : ''}${mayShare ? ':h2' : ''}`
     return this.#named.of(name, (number) => {
-      if (isShared) this.#native.setShared(this.#number, number, true)
-      return { url, options: this.#optionsFor(url, host, port, servername, isShared), isShared, waiting: 0 }
+      if (mayShare) this.#native.setShared(this.#number, number, true)
+      return { url, options: this.#optionsFor(url, host, port, servername, mayShare), mayShare, isShared: mayShare, waiting: 0 }
     })
   }
 
   /** Those of `net.connect` and `tls.connect`. */
-  #optionsFor ({ protocol }, host, port, servername, isShared) {
+  #optionsFor ({ protocol }, host, port, servername, mayShare) {
     const { socketPath, ...rest } = this.#options
     const options = { ...rest, protocol, host, port, ...socketPath ? { path: socketPath, socketPath } : undefined }
-    const ALPNProtocols = isShared ? ['h2', 'http/1.1'] : rest.ALPNProtocols ?? ['http/1.1']
+    const ALPNProtocols = mayShare ? ['h2', 'http/1.1'] : rest.ALPNProtocols ?? ['http/1.1']
     if (protocol === 'https:') Object.assign(options, { servername, ALPNProtocols })
     if (rest.keepAlive) Object.assign(options, { keepAliveInitialDelay: rest.keepAliveMsecs ?? 60_000 })
     return options

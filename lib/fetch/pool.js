@@ -208,7 +208,10 @@ class Pool {
   // HTTP/2.
 
   /** What a connection of a shared origin speaks. */
-  settleSharing (origin, isShared) { this.#native.setShared(this.#number, origin.number, isShared) }
+  settleSharing (origin, isShared) {
+    origin.isShared = isShared
+    this.#native.setShared(this.#number, origin.number, isShared)
+  }
 
   /** A connection that has just been opened is shared; its exchange gets the first stream. */
   share (connection) {

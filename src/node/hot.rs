@@ -71,17 +71,16 @@ pub fn write_bytes(environment: u32, id: u32, bytes: Uint8ArraySlice<'_>, more: 
 pub fn speak(environment: u32, id: u32, text: JsString<'_>, has_body: bool, max_head: u32) -> Result<i32> {
     let text = text.into_latin1()?;
     let limits = Limits { head: max_head as usize };
-    with(environment, |engine| match RequestHead::parse(text.as_slice()) {
-        Ok(head) => {
-            if engine.speak(ConnectionId(id), head, has_body, limits) {
-                0
-            } else {
-                4
-            }
+    with(environment, |engine| {
+        let spoken =
+            RequestHead::parse(text.as_slice()).and_then(|head| engine.speak(ConnectionId(id), head, has_body, limits));
+        match spoken {
+            Ok(()) => 0,
+            Err(Misfit::Method) => 1,
+            Err(Misfit::Path) => 2,
+            Err(Misfit::Header) => 3,
+            Err(Misfit::Connection) => 4,
         }
-        Err(Misfit::Method) => 1,
-        Err(Misfit::Path) => 2,
-        Err(Misfit::Header) => 3,
     })
 }
 

@@ -45,6 +45,8 @@ impl Peer {
     fn meet(listener: &TcpListener, most_streams: u32) -> Self {
         let (stream, _) = listener.accept().expect("a client");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        // What Nagle holds back is lost with the reset that follows a script.
+        stream.set_nodelay(true).expect("a TCP connection");
         let mut peer = Self(stream);
         let mut preface = vec![0; PREFACE.len()];
         peer.0.read_exact(&mut preface).expect("a preface");

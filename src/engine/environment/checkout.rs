@@ -108,7 +108,9 @@ impl<R: Reactor> Environment<R> {
 
     /// Takes a waiter out of the queue; `false` if it is not in it.
     pub fn cancel(&mut self, agent: AgentId, origin: OriginId, waiter: WaiterId) -> bool {
-        self.agent(agent).pool.cancel(origin, waiter)
+        let is_taken = self.agent(agent).pool.cancel(origin, waiter);
+        self.look_at_carrier(agent, origin);
+        is_taken
     }
 
     /// Notes the server's `Keep-Alive` header for a connection.

@@ -209,7 +209,12 @@ impl<R: Reactor> Environment<R> {
             listed: policy.errnos.contains(&errno),
             affordable,
         };
-        let verdict = decide(policy, &attempt);
+        // What a stream has not sent is not held by anybody below it.
+        let is_lost = matches!(connection.link, Link::Stream(_)) && !attempt.replayable;
+        let verdict = match decide(policy, &attempt) {
+            Verdict::Replay | Verdict::Retry if is_lost => Verdict::Surface(Refusal::Capped),
+            verdict @ (Verdict::Replay | Verdict::Retry | Verdict::Surface(_)) => verdict,
+        };
         let idle_since = exchange.idle_since;
         let leased_at = exchange.leased_at.unwrap_or(now);
         match verdict {

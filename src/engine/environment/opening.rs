@@ -244,7 +244,8 @@ impl<R: Reactor> Environment<R> {
     pub(super) fn connect_due(&mut self, id: ConnectionId, ticket: u64) {
         let Some(connection) = self.connection(id) else { return };
         // One that is proving came in time.
-        let is_over = connection.trouble.is_some() || matches!(connection.link, Link::Proving(_));
+        // Nor does it hold for a stream, which is away, while it waits to begin again.
+        let is_over = connection.is_away || connection.trouble.is_some() || matches!(connection.link, Link::Proving(_));
         if connection.state != State::Connecting || connection.ticket != ticket || is_over {
             return;
         }

@@ -6,7 +6,7 @@ use super::connection::{Connection, Link};
 use super::death::Death;
 use super::io::{READS_PER_TURN, errno};
 use super::{Environment, Event, Slabs, Wrote};
-use crate::engine::http::{Limits, RequestHead, Speaker, Told};
+use crate::engine::http::{Limits, Misfit, RequestHead, Speaker, Told};
 use crate::engine::pool::ConnectionId;
 use crate::engine::reactor::Reactor;
 use crate::engine::transport::Received;
@@ -16,27 +16,37 @@ pub(super) const READ: usize = 64 * 1024;
 
 impl<R: Reactor> Environment<R> {
     /// Begins an exchange on a leased connection. Of a request that `has_body` nothing leaves before a part of that does.
-    /// News: `Head`, `Data`, then `Complete` or `Broken`, or what ends any connection. `false` if it cannot have one.
-    pub fn speak(&mut self, id: ConnectionId, head: RequestHead, has_body: bool, limits: Limits) -> bool {
+    /// News: `Head`, `Data`, then `Complete` or `Broken`, or what ends any connection.
+    ///
+    /// # Errors
+    /// [`Misfit::Connection`], or what HTTP/2 cannot have of a request that HTTP/1.1 can.
+    pub fn speak(&mut self, id: ConnectionId, head: RequestHead, has_body: bool, limits: Limits) -> Result<(), Misfit> {
         if let Some(carrier) = self.carrier_of(id) {
             return self.speak_shared(carrier, id, head, has_body);
         }
-        let Some(connection) = self.connection(id) else { return false };
+        let connection = self.connection(id).ok_or(Misfit::Connection)?;
         if connection.speaker.as_ref().is_none_or(|speaker| !speaker.is_ready()) {
             connection.speaker = Speaker::new(limits).map(Box::new);
         }
-        let Some(speaker) = connection.speaker.as_mut() else { return false };
+        let speaker = connection.speaker.as_mut().ok_or(Misfit::Connection)?;
         speaker.begin(head, has_body);
         if !has_body {
             self.progress(id, None);
         }
-        true
+        Ok(())
     }
 
     /// Puts in a piece of a request's body. `false`: wait for `Written` before the next.
     pub fn push_body(&mut self, id: ConnectionId, chunk: Bytes) -> bool {
         if let Some(carrier) = self.carrier_of(id) {
             return self.push_shared(carrier, id, chunk);
+        }
+        if self.is_homeless(id) {
+            // It begins again with what was sent, and this behind it.
+            if let Some(stream) = self.connection(id) {
+                stream.exchange.replay.extend(&chunk);
+            }
+            return false;
         }
         self.with_speaker(id, |speaker| speaker.push(chunk));
         self.progress(id, None);

@@ -21,6 +21,8 @@ pub enum Misfit {
     Path,
     /// One of its headers.
     Header,
+    /// Nothing of it: the connection can have no exchange.
+    Connection,
 }
 
 /// A request without its body.
@@ -67,11 +69,14 @@ impl RequestHead {
         let mut request = self.request;
         let headers = request.headers_mut();
         let host = headers.remove(HOST).ok_or(Misfit::Header)?;
-        for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE, PROXY_CONNECTION, KEEP_ALIVE] {
+        for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE, PROXY_CONNECTION, KEEP_ALIVE, HTTP2_SETTINGS] {
             headers.remove(name);
         }
-        if headers.get(TE).is_some_and(|value| value != "trailers") {
+        if headers.get_all(TE).iter().any(|value| value != "trailers") {
             headers.remove(TE);
+        }
+        if host.as_bytes().contains(&b'@') {
+            return Err(Misfit::Header); // RFC 9113, 8.3.1
         }
         let mut target = request.uri().clone().into_parts();
         target.scheme = Some(Scheme::HTTPS);
@@ -84,6 +89,7 @@ impl RequestHead {
 
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// An answer's head as the server wrote it.
 #[derive(Debug)]

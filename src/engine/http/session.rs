@@ -17,9 +17,21 @@ use super::stream::Stream;
 use super::wire::Wire;
 use super::{Limits, RequestHead};
 
-/// As much of all answers together, and of each, may be on its way before somebody reads.
-const WINDOW: u32 = 4 << 20;
-const STREAM_WINDOW: u32 = 1 << 20;
+/// So much of an answer may be on its way before somebody reads it.
+const WINDOW: u32 = 1 << 20;
+
+/// Of all together, no less than that: nobody's answer waits for another's reader.
+const SHARED_WINDOW: u32 = (1 << 31) - 1;
+
+/// So many streams until the peer has said how many, as it should at once (RFC 9113, 6.5.2, asks for 100 at least).
+const FIRST_STREAMS: usize = 100;
+
+/// So many of those that were given up lately h2 knows.
+const MOST_GIVEN_UP: usize = 1024;
+
+/// h2 counts the bytes that small frames waste, and gives a peer up that wastes too many. Those that nobody has read yet count,
+/// and an answer in pieces of a few bytes (events, say) is no attack.
+const WASTE: usize = 64 << 20;
 
 /// Streams are called as their owner calls them; none is called so.
 const CONNECTION: u32 = u32::MAX;
@@ -35,6 +47,8 @@ pub(crate) enum Heard {
     Room,
     /// The answer is whole. Nothing follows.
     Complete { has_trailers: bool },
+    /// The answer's head is larger than allowed. Nothing follows.
+    TooLarge,
     /// The peer says that it has not looked at the request. Nothing follows.
     Refused,
     /// One side has given the stream up, with this error code. Nothing follows.
@@ -97,6 +111,7 @@ pub(crate) struct Session {
     mark: Arc<Mark>,
     agenda: Arc<Agenda>,
     streams: BTreeMap<u32, Entry>,
+    limits: Limits,
     has_finished: bool,
 }
 
@@ -108,9 +123,15 @@ impl Session {
         let mark = Mark::new(&agenda, CONNECTION);
         let handshake = h2::client::Builder::new()
             .enable_push(false)
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(WINDOW)
-            .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
+            .initial_window_size(WINDOW)
+            .initial_connection_window_size(SHARED_WINDOW)
+            .initial_max_send_streams(FIRST_STREAMS)
+            .data_frame_budget(WASTE)
+            // What still comes of streams that were given up is no fault of the peer's.
+            .max_concurrent_reset_streams(MOST_GIVEN_UP)
+            .max_local_error_reset_streams(None)
+            // A head that h2 finds too large can cost the connection, so that it has to be larger by far.
+            .max_header_list_size(u32::try_from(limits.head.saturating_mul(8)).unwrap_or(u32::MAX))
             .handshake::<_, Bytes>(wire.clone());
         let waker = Waker::from(Arc::clone(&mark));
         let Poll::Ready(Ok((sender, mut connection))) =
@@ -120,7 +141,17 @@ impl Session {
         };
         let pings = connection.ping_pong();
         mark.set();
-        Some(Self { wire, sender, connection, pings, mark, agenda, streams: BTreeMap::new(), has_finished: false })
+        Some(Self {
+            wire,
+            sender,
+            connection,
+            pings,
+            mark,
+            agenda,
+            streams: BTreeMap::new(),
+            limits,
+            has_finished: false,
+        })
     }
 
     /// So many streams the peer has room for.
@@ -146,7 +177,7 @@ impl Session {
         let sent = self.sender.clone().send_request(request, !has_body);
         let mark = Mark::new(&self.agenda, who);
         mark.set();
-        self.streams.insert(who, Entry { mark, stream: Stream::new(sent) });
+        self.streams.insert(who, Entry { mark, stream: Stream::new(sent, self.limits) });
         Ok(())
     }
 

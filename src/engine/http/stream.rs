@@ -9,6 +9,7 @@ use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 
+use super::Limits;
 use super::head::flat;
 use super::session::Heard;
 
@@ -32,10 +33,11 @@ pub(super) struct Stream {
     heads: VecDeque<Vec<u8>>,
     pub(super) chunk: Bytes,
     trailers: Option<Vec<u8>>,
+    limits: Limits,
 }
 
 impl Stream {
-    pub(super) fn new(sent: Result<(ResponseFuture, SendStream<Bytes>), h2::Error>) -> Self {
+    pub(super) fn new(sent: Result<(ResponseFuture, SendStream<Bytes>), h2::Error>, limits: Limits) -> Self {
         let (answer, request) = match sent {
             Ok((answer, request)) => (Answer::Awaited(answer), Some(request)),
             Err(error) => (Answer::Failed(heard_of(&error)), None),
@@ -50,6 +52,7 @@ impl Stream {
             heads: VecDeque::new(),
             chunk: Bytes::new(),
             trailers: None,
+            limits,
         }
     }
 
@@ -122,7 +125,11 @@ impl Stream {
                     Poll::Ready(Some(Ok(0))) => continue,
                     Poll::Ready(Some(Ok(_))) => {}
                     // The peer wants no more of it; what it says instead is its answer.
-                    Poll::Ready(Some(Err(_)) | None) => return self.stop_sending(),
+                    Poll::Ready(Some(Err(_)) | None) => {
+                        // No room: what is refused begins again with what was pushed so far.
+                        self.is_awaited = false;
+                        return self.stop_sending();
+                    }
                 }
             }
             let room = request.capacity().min(chunk.len());
@@ -164,6 +171,12 @@ impl Stream {
     }
 
     fn heard_head(&mut self, status: u16, headers: &HeaderMap) -> Heard {
+        // As the peer counts it (RFC 9113, 6.5.2).
+        let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        if size > self.limits.head {
+            self.answer = Answer::Over;
+            return Heard::TooLarge;
+        }
         // No reason phrase, which is an empty first line.
         let mut text = Vec::new();
         if !headers.is_empty() {

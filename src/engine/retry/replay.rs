@@ -24,6 +24,11 @@ impl Replay {
         }
     }
 
+    /// Keeps `bytes` too, whatever the limit: they were never sent.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.record(bytes, usize::MAX);
+    }
+
     /// Whether the whole request so far is at hand.
     #[must_use]
     pub fn is_whole(&self) -> bool {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::super::connection::{Connection, Link, State};
 use super::super::death::Death;
-use super::super::{Due, Environment, Event};
+use super::super::{AgentId, Due, Environment, Event};
 use crate::engine::http::Session;
 use crate::engine::lifetime::Verdict;
-use crate::engine::pool::{CloseReason, ConnectionId, Release};
+use crate::engine::pool::{CloseReason, ConnectionId, OriginId, Release};
 use crate::engine::reactor::Reactor;
 use crate::engine::retry::{Evidence, Refusal};
 
@@ -103,6 +103,16 @@ impl<R: Reactor> Environment<R> {
             self.finish_carrier(carrier);
         } else {
             self.rest_carrier(carrier);
+        }
+    }
+
+    /// Nobody may be waiting any more for a connection that was kept for whoever waited.
+    pub(in super::super) fn look_at_carrier(&mut self, agent: AgentId, origin: OriginId) {
+        let carrier = self.agent(agent).record(origin).carrier;
+        if let Some(carrier) = carrier
+            && self.agent(agent).pool.waiting(origin) == 0
+        {
+            self.stream_left(carrier);
         }
     }
 
@@ -223,6 +233,8 @@ impl<R: Reactor> Environment<R> {
         let now = self.now;
         let Some((agent, _)) = self.place(id) else { return };
         let Some(interval) = self.agent(agent).options.ping_interval else { return };
+        // Deadlines come before readiness, and the loop may have been blocked: the answer may be there.
+        self.hear_unread(id);
         let Some(connection) = self.connection(id) else { return };
         if connection.ticket != ticket || connection.open().is_none() {
             return;

@@ -7,7 +7,7 @@ use super::super::death::Death;
 use super::super::io::{READS_PER_TURN, errno};
 use super::super::spoken::READ;
 use super::super::{AgentId, Environment, Event, Slabs, Wrote};
-use crate::engine::http::{Heard, RequestHead, Session};
+use crate::engine::http::{Breakage, Heard, Misfit, RequestHead, Session};
 use crate::engine::pool::{CloseReason, ConnectionId, OriginId};
 use crate::engine::reactor::Reactor;
 use crate::engine::retry::Evidence;
@@ -20,20 +20,18 @@ impl<R: Reactor> Environment<R> {
         id: ConnectionId,
         head: RequestHead,
         has_body: bool,
-    ) -> bool {
-        let Some(policy) = self.policy(id) else { return false };
+    ) -> Result<(), Misfit> {
+        let policy = self.policy(id).ok_or(Misfit::Connection)?;
         let sent = self.transport(carrier).map_or(0, Transport::sent);
-        let Some(stream) = self.connection(id) else { return false };
+        let stream = self.connection(id).ok_or(Misfit::Connection)?;
         stream.exchange.sent_before = sent;
         // A peer may refuse on a fresh connection too.
         if policy.enabled {
             stream.exchange.replay.restart();
         }
-        if self.with_session(carrier, |session| session.begin(id.0, head, has_body)) != Some(Ok(())) {
-            return false;
-        }
+        self.with_session(carrier, |session| session.begin(id.0, head, has_body)).unwrap_or(Err(Misfit::Connection))?;
         self.progress_shared(carrier, None);
-        true
+        Ok(())
     }
 
     pub(in super::super) fn push_shared(&mut self, carrier: ConnectionId, id: ConnectionId, chunk: Bytes) -> bool {
@@ -85,11 +83,12 @@ impl<R: Reactor> Environment<R> {
     }
 
     pub(super) fn hear_unread(&mut self, id: ConnectionId) {
-        let is_quiet = self
-            .connection(id)
-            .and_then(|connection| connection.open_mut())
-            .is_none_or(|open| open.transport.peek() == Liveness::Quiet);
-        if !is_quiet {
+        let Some(connection) = self.connection(id) else { return };
+        // What came earlier is told first: behind it may be the end.
+        if connection.has_untold() {
+            return;
+        }
+        if connection.open_mut().is_some_and(|open| open.transport.peek() != Liveness::Quiet) {
             self.hear_shared(id, None);
         }
     }
@@ -151,18 +150,17 @@ impl<R: Reactor> Environment<R> {
                     self.tell_of(is_turn, Event::Head { id, status, is_upgrade: false });
                 }
                 Heard::Chunk => {
-                    let Some(slabs) = slabs.as_deref_mut() else {
-                        self.serve_again(carrier);
-                        break;
-                    };
-                    if !self.tell_chunk(carrier, id, slabs) {
-                        is_done = false;
+                    is_done = slabs.as_deref_mut().is_some_and(|slabs| self.tell_chunk(carrier, id, slabs));
+                    if !is_done {
                         break;
                     }
                 }
                 Heard::Room => self.tell_soon(Event::Written { id }),
                 Heard::Complete { has_trailers } => {
                     self.tell_of(is_turn, Event::Complete { id, has_trailers, is_reusable: true });
+                }
+                Heard::TooLarge => {
+                    self.tell_of(is_turn, Event::Broken { id, breakage: Breakage::HeadTooLarge });
                 }
                 Heard::Refused => self.refused(id),
                 Heard::Reset(code) => self.tell_of(is_turn, Event::Reset { id, code }),
@@ -171,6 +169,9 @@ impl<R: Reactor> Environment<R> {
                     self.stream_failed(id, death.unwrap_or(Death::Fin), Evidence::Acknowledged);
                 }
             }
+        }
+        if !is_done && !is_turn {
+            self.serve_again(carrier);
         }
         self.write_shared(carrier);
         self.look_at_session(carrier);
