@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast::engine::environment::{AgentOptions, Event, Lease};
-use holdfast::engine::http::{Limits, RequestHead};
+use holdfast::engine::http::{Breakage, Limits, RequestHead};
 use holdfast::engine::pool::{CloseReason, ConnectionId};
 use holdfast::engine::retry::{Evidence, Refusal};
 
 use support::driver::{Driver, options, place_of};
-use support::peer::{ACK, DATA, END_STREAM, HEADERS, INTERNAL_ERROR, PING, PeerServer, REFUSED_STREAM, RESET, Script};
+use support::peer::{
+    ACK, DATA, END_STREAM, HEADERS, INTERNAL_ERROR, PING, Peer, PeerServer, REFUSED_STREAM, RESET, Script,
+};
 
 const LIMITS: Limits = Limits { head: 16 * 1024 };
 const GET: &str = "GET\n/\nhost\na.example\nconnection\nkeep-alive";
 const POST: &str = "POST\n/\nhost\na.example";
 
-fn script(script: impl FnOnce(&mut support::peer::Peer) + Send + 'static) -> Script {
+fn script(script: impl FnOnce(&mut Peer) + Send + 'static) -> Script {
     Box::new(script)
 }
 
@@ -31,13 +33,17 @@ fn open(driver: &mut Driver, server: &PeerServer) -> (ConnectionId, ConnectionId
 }
 
 fn open_reserved(driver: &mut Driver, server: &PeerServer, carrier: ConnectionId) -> ConnectionId {
+    open_limited(driver, server, carrier, LIMITS)
+}
+
+fn open_limited(driver: &mut Driver, server: &PeerServer, carrier: ConnectionId, limits: Limits) -> ConnectionId {
     let told = driver.events.len();
     driver.connect(carrier, place_of(server.address));
     driver.until("connected", |driver| {
         driver.events.iter().skip(told).any(|event| *event == Event::Connected { id: carrier })
     });
     let now = driver.now();
-    driver.environment.share(carrier, LIMITS, now).expect("a stream")
+    driver.environment.share(carrier, limits, now).expect("a stream")
 }
 
 /// Another stream on the connection that is open.
@@ -413,5 +419,110 @@ fn stream_that_is_given_up_is_reset_and_its_connection_lives_on() {
     let other = stream(&mut driver, true);
     speak(&mut driver, other, GET, false);
     until_complete(&mut driver, other, "other");
+    driver.close(carrier, CloseReason::Destroyed);
+}
+
+#[test]
+fn pieces_pushed_after_the_refusal_are_kept_for_the_new_beginning() {
+    let server = PeerServer::start(
+        100,
+        vec![script(|peer| {
+            let refused = peer.until(DATA).stream;
+            peer.reset(refused, REFUSED_STREAM);
+            peer.wait_for_end();
+        })],
+    );
+    let mut driver = Driver::new(options());
+    let (carrier, first) = open(&mut driver, &server);
+    speak(&mut driver, first, POST, true);
+    driver.environment.push_body(first, Bytes::from_static(b"one "));
+    until_replaying(&mut driver, first);
+    let has_room = driver.environment.push_body(first, Bytes::from_static(b"two"));
+    assert!(!has_room, "whoever pushes waits for where it goes on");
+    assert_eq!(driver.environment.take_body(first), b"one two");
+    driver.environment.discard(first, CloseReason::Finished);
+    driver.close(carrier, CloseReason::Destroyed);
+}
+
+#[test]
+fn streams_before_the_peer_has_said_how_many_are_a_hundred() {
+    let server = PeerServer::start(100, vec![script(Peer::wait_for_end)]);
+    let mut driver = Driver::new(options());
+    let (carrier, first) = open(&mut driver, &server);
+    let mut streams = vec![first];
+    streams.extend((1..100).map(|_| stream(&mut driver, true)));
+    driver.wait();
+    for id in streams {
+        driver.environment.discard(id, CloseReason::Destroyed);
+    }
+    driver.close(carrier, CloseReason::Destroyed);
+}
+
+#[test]
+fn connection_that_the_last_waiter_has_left_is_idle() {
+    let server = PeerServer::start(
+        1,
+        vec![script(|peer| {
+            let stream = peer.until(HEADERS).stream;
+            peer.answer(stream, "first");
+            peer.wait_for_end();
+        })],
+    );
+    let mut driver = Driver::new(options());
+    let (agent, origin) = (driver.agent, driver.origin);
+    let (carrier, first) = open(&mut driver, &server);
+    driver.until_kernel_knows(carrier);
+    driver.turn();
+    let waiter = driver.wait();
+    speak(&mut driver, first, GET, false);
+    until_complete(&mut driver, first, "first");
+    assert_eq!(driver.counts(), [0, 0, 1, 0], "the waiter may have it");
+    driver.environment.cancel(agent, origin, waiter);
+    assert_eq!(driver.counts(), [0, 1, 0, 0]);
+    driver.close(carrier, CloseReason::Destroyed);
+}
+
+#[test]
+fn answer_that_came_while_nobody_listened_is_told_before_the_end_behind_it() {
+    let server = PeerServer::start(
+        100,
+        vec![script(|peer| {
+            let stream = peer.until(HEADERS).stream;
+            peer.answer(stream, "whole");
+        })],
+    );
+    let mut driver = Driver::new(options());
+    let (_, first) = open(&mut driver, &server);
+    speak(&mut driver, first, POST, false);
+    drop(server);
+    for _ in 0..3 {
+        // Each looks at the connection.
+        driver.checkout(true);
+    }
+    until_complete(&mut driver, first, "whole");
+}
+
+#[test]
+fn head_that_is_too_large_is_its_stream_s_fault_alone() {
+    let server = PeerServer::start(
+        100,
+        vec![script(|peer| {
+            let (first, second) = (peer.until(HEADERS).stream, peer.until(HEADERS).stream);
+            peer.begin_answer_with(first, &"x".repeat(100));
+            peer.answer(second, "second");
+            peer.wait_for_end();
+        })],
+    );
+    let mut driver = Driver::new(options());
+    let (agent, origin) = (driver.agent, driver.origin);
+    driver.environment.set_shared(agent, origin, true);
+    let carrier = driver.reserve();
+    let first = open_limited(&mut driver, &server, carrier, Limits { head: 100 });
+    let second = stream(&mut driver, true);
+    speak(&mut driver, first, GET, false);
+    speak(&mut driver, second, GET, false);
+    driver.until_told(Event::Broken { id: first, breakage: Breakage::HeadTooLarge });
+    driver.close(first, CloseReason::Error);
+    until_complete(&mut driver, second, "second");
     driver.close(carrier, CloseReason::Destroyed);
 }

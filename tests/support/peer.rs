@@ -97,6 +97,15 @@ impl Peer {
         self.send(HEADERS, END_HEADERS, stream, &[OK]);
     }
 
+    /// The same with a header of that value.
+    pub(crate) fn begin_answer_with(&mut self, stream: u32, value: &str) {
+        let length = u8::try_from(value.len()).ok().filter(|length| *length < 127).expect("a short value");
+        // A literal header without indexing: `x`, and the value.
+        let mut head = vec![OK, 0, 1, b'x', length];
+        head.extend_from_slice(value.as_bytes());
+        self.send(HEADERS, END_HEADERS, stream, &head);
+    }
+
     pub(crate) fn reset(&mut self, stream: u32, code: u32) {
         self.send(RESET, 0, stream, &code.to_be_bytes());
     }
