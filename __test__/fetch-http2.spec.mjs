@@ -1,6 +1,7 @@
 // HTTP/2 by ALPN: exchanges share a connection, and what its peer has not looked at begins again.
 import assert from 'node:assert/strict'
 import http2 from 'node:http2'
+import { Readable } from 'node:stream'
 import { test } from 'node:test'
 import zlib from 'node:zlib'
 import { request, upgrade } from 'undici'
@@ -143,6 +144,78 @@ within('what_a_goodbye_leaves_out_begins_again_on_another_connection', async ({ 
   assert.equal(await (await fetch('/', { method: 'POST', body, duplex: 'half' })).text(), 'again body')
   assert.equal(server.sessions.length, 2)
 }, { start: once((stream) => stream.session.goaway(0, stream.id - 2), 2) })
+
+const PIECE = 16 * 1024
+const pieces = () => Array.from({ length: 20 }, (_, n) => Buffer.alloc(PIECE, 97 + n))
+
+const SOURCES = {
+  web_stream: () => ReadableStream.from(pieces()),
+  readable: () => Readable.from(pieces()),
+  generator: async function * () { yield * pieces() }
+}
+
+for (const [name, source] of Object.entries(SOURCES)) {
+  within(`upload_from_a_${name}_that_is_refused_midway_arrives_whole_and_in_order`, async ({ agent, origin, server }) => {
+    const { body, statusCode } = await request(origin, { dispatcher: agent, method: 'POST', body: source() })
+    assert.equal(statusCode, 200)
+    assert.deepEqual(Buffer.from(await body.arrayBuffer()), Buffer.concat(pieces()))
+    assert.equal(server.seen.streams, 2)
+  }, {
+    options: { retry: { maxBodyBytes: MIB } },
+    start: () => bothServer({
+      async onStream (stream, count) {
+        // The client has as much under way as the window lets it, and waits for more.
+        if (count === 1) return stream.once('readable', () => stream.close(http2.constants.NGHTTP2_REFUSED_STREAM))
+        const body = await collect(stream)
+        stream.respond({ ':status': 200 })
+        stream.end(body)
+      }
+    })
+  })
+}
+
+within('upload_that_outgrew_the_replay_buffer_fails_when_it_is_refused', async ({ agent, origin }) => {
+  const error = await request(origin, { dispatcher: agent, method: 'POST', body: SOURCES.generator() }).catch((error) => error)
+  assert.deepEqual([error.code, error.evidence, error.replayRefused], ['ERR_HTTP2_STREAM_ERROR', 'refused', 'capped'])
+}, {
+  options: { retry: { maxBodyBytes: PIECE } },
+  start: () => bothServer({
+    onStream (stream) { stream.once('readable', () => stream.close(http2.constants.NGHTTP2_REFUSED_STREAM)) }
+  })
+})
+
+within('answers_that_nobody_reads_hold_up_no_other', async ({ fetch, server }) => {
+  const unread = await Promise.all(Array.from({ length: 8 }, () => fetch('/large')))
+  assert.deepEqual(await texts([fetch('/')]), ['x'])
+  for (const res of unread) assert.equal((await res.arrayBuffer()).byteLength, 8 * MIB)
+  assert.equal(server.sessions.length, 1)
+}, { start: () => bothServer({ maxSessionMemory: 1000 }) })
+
+within('head_that_is_too_large_is_told_as_with_HTTP_1', async ({ fetch, server }) => {
+  const [large, small] = await Promise.all([fetch('/large').catch((error) => error.cause), fetch('/')])
+  assert.deepEqual([large.code, await small.text()], ['UND_ERR_HEADERS_OVERFLOW', 'x'])
+  assert.equal(server.sessions.length, 1)
+}, {
+  start: () => bothServer({
+    handler (req, res) {
+      if (req.url === '/large') res.setHeader('x-large', 'x'.repeat(20_000))
+      res.end('x')
+    }
+  })
+})
+
+within('connection_that_fails_beside_others_of_HTTP_1_fails_one_request', async ({ fetch }) => {
+  assert.equal(await (await fetch('/')).text(), 'x')
+  const outcomes = await Promise.all(Array.from({ length: 6 }, () => fetch('/').then((res) => res.text(), () => 'failed')))
+  assert.deepEqual(outcomes.sort(), ['failed', 'x', 'x', 'x', 'x', 'x'])
+}, {
+  start: async () => {
+    let count = 0
+    const server = await secureServer(identity, echo)
+    server.on('secureConnection', (socket) => { if (++count === 2) socket.destroy() })
+    return server
+  }
+})
 
 within('stream_error_has_node_s_code', async ({ fetch }) => {
   const error = await fetch('/').catch((error) => error.cause)
