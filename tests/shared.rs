@@ -54,7 +54,7 @@ fn stream(driver: &mut Driver, idempotent: bool) -> ConnectionId {
 }
 
 fn speak(driver: &mut Driver, id: ConnectionId, head: &str, has_body: bool) {
-    let head = RequestHead::parse(head.as_bytes()).expect("a request");
+    let head = RequestHead::parse(&Bytes::copy_from_slice(head.as_bytes())).expect("a request");
     driver.environment.speak(id, head, has_body, LIMITS).expect("the stream can have an exchange");
 }
 

@@ -16,7 +16,7 @@ const GET: &str = "GET\n/\nhost\na.example";
 
 /// Begins an exchange, which the connection can have.
 fn speak(driver: &mut Driver, id: ConnectionId, head: &str, has_body: bool) {
-    let head = RequestHead::parse(head.as_bytes()).expect("a request");
+    let head = RequestHead::parse(&Bytes::copy_from_slice(head.as_bytes())).expect("a request");
     driver.environment.speak(id, head, has_body, LIMITS).expect("the connection can have an exchange");
 }
 

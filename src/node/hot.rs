@@ -69,11 +69,10 @@ pub fn write_bytes(environment: u32, id: u32, bytes: Uint8ArraySlice<'_>, more: 
 /// has begun. 1, 2, 3: HTTP cannot have this method, target, header. 4: the connection can have no exchange.
 #[napi]
 pub fn speak(environment: u32, id: u32, text: JsString<'_>, has_body: bool, max_head: u32) -> Result<i32> {
-    let text = text.into_latin1()?;
+    let text = Bytes::copy_from_slice(text.into_latin1()?.as_slice());
     let limits = Limits { head: max_head as usize };
     with(environment, |engine| {
-        let spoken =
-            RequestHead::parse(text.as_slice()).and_then(|head| engine.speak(ConnectionId(id), head, has_body, limits));
+        let spoken = RequestHead::parse(&text).and_then(|head| engine.speak(ConnectionId(id), head, has_body, limits));
         match spoken {
             Ok(()) => 0,
             Err(Misfit::Method) => 1,

@@ -30,30 +30,33 @@ pub enum Misfit {
 pub struct RequestHead {
     pub(super) request: Request<()>,
     /// Its headers' names, unless all are in lower case.
-    pub(super) names: Vec<Box<[u8]>>,
+    pub(super) names: Vec<Bytes>,
 }
 
 impl RequestHead {
-    /// Reads `method \n target`, and `\n name \n value` for each header.
+    /// Reads `method \n target`, and `\n name \n value` for each header; what it keeps are parts of `text`.
     ///
     /// # Errors
     /// Names the part that HTTP cannot have.
-    pub fn parse(text: &[u8]) -> Result<Self, Misfit> {
+    pub fn parse(text: &Bytes) -> Result<Self, Misfit> {
         let mut parts = text.split(|byte| *byte == b'\n');
         let mut request = Request::new(());
         let method = parts.next().unwrap_or_default();
         *request.method_mut() = Method::from_bytes(method).map_err(|_| Misfit::Method)?;
         let target = parts.next().unwrap_or_default();
-        *request.uri_mut() = Uri::from_maybe_shared(Bytes::copy_from_slice(target)).map_err(|_| Misfit::Path)?;
-        let mut names: Vec<Box<[u8]>> = Vec::new();
+        *request.uri_mut() = Uri::from_maybe_shared(text.slice_ref(target)).map_err(|_| Misfit::Path)?;
+        let headers = request.headers_mut();
+        headers.try_reserve(parts.clone().count() / 2).map_err(|_| Misfit::Header)?;
+        let mut names = Vec::new();
         let mut is_lower = true;
         while let Some(name) = parts.next() {
-            let value = HeaderValue::from_bytes(parts.next().unwrap_or_default()).map_err(|_| Misfit::Header)?;
+            let value = text.slice_ref(parts.next().unwrap_or_default());
+            let value = HeaderValue::from_maybe_shared(value).map_err(|_| Misfit::Header)?;
             is_lower &= !name.iter().any(u8::is_ascii_uppercase);
+            names.push(text.slice_ref(name));
             let header = HeaderName::from_bytes(name).map_err(|_| Misfit::Header)?;
             // A map of headers has a limit, which `append` panics at.
-            request.headers_mut().try_append(header, value).map_err(|_| Misfit::Header)?;
-            names.push(name.into());
+            headers.try_append(header, value).map_err(|_| Misfit::Header)?;
         }
         if is_lower {
             names.clear();
@@ -157,7 +160,7 @@ mod tests {
 
     #[test]
     fn request_keeps_order_and_case() {
-        let head = RequestHead::parse(b"POST\n/a?b\nHost\nx\nx-b\n1\nx-a\n2").expect("fits");
+        let head = RequestHead::parse(&Bytes::from_static(b"POST\n/a?b\nHost\nx\nx-b\n1\nx-a\n2")).expect("fits");
         assert_eq!(head.request.method(), Method::POST);
         assert_eq!(head.request.uri().to_string(), "/a?b");
         assert_eq!(head.names.len(), 3);
@@ -166,10 +169,10 @@ mod tests {
 
     #[test]
     fn names_the_part_that_does_not_fit() {
-        assert_eq!(RequestHead::parse(b"G T\n/").err(), Some(Misfit::Method));
-        assert_eq!(RequestHead::parse(b"GET\n/a b").err(), Some(Misfit::Path));
-        assert_eq!(RequestHead::parse(b"GET\n/\na b\n1").err(), Some(Misfit::Header));
-        assert_eq!(RequestHead::parse(b"GET\n/\na\n\x01").err(), Some(Misfit::Header));
+        assert_eq!(RequestHead::parse(&Bytes::from_static(b"G T\n/")).err(), Some(Misfit::Method));
+        assert_eq!(RequestHead::parse(&Bytes::from_static(b"GET\n/a b")).err(), Some(Misfit::Path));
+        assert_eq!(RequestHead::parse(&Bytes::from_static(b"GET\n/\na b\n1")).err(), Some(Misfit::Header));
+        assert_eq!(RequestHead::parse(&Bytes::from_static(b"GET\n/\na\n\x01")).err(), Some(Misfit::Header));
     }
 
     #[test]
@@ -193,14 +196,14 @@ mod tests {
         for n in 0..40_000 {
             text.extend(["\nx-", &n.to_string(), "\n1"]);
         }
-        assert_eq!(RequestHead::parse(text.as_bytes()).err(), Some(Misfit::Header));
+        assert_eq!(RequestHead::parse(&Bytes::from(text)).err(), Some(Misfit::Header));
     }
 
     #[test]
     fn shared_head_has_its_host_in_its_target_and_nothing_of_a_connection() {
-        let head = RequestHead::parse(
+        let head = RequestHead::parse(&Bytes::from_static(
             b"GET\n/a?b\nHost\nx.example:1\nconnection\nclose\ntransfer-encoding\nchunked\nte\ngzip\nx-a\n1",
-        )
+        ))
         .expect("fits");
         let request = head.into_shared().expect("fits");
         assert_eq!(request.uri().to_string(), "https://x.example:1/a?b");

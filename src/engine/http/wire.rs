@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -27,12 +28,12 @@ struct Shared {
     /// What was read since the request began, until the answer's head is whole.
     tap: Option<Vec<u8>>,
     /// Names of the request's headers as the caller wrote them; hyper has them in lower case.
-    names: Vec<Box<[u8]>>,
+    names: Vec<Bytes>,
 }
 
 impl Wire {
     /// A request begins: its headers are called so, and its answer's head is listened to.
-    pub(super) fn begin(&self, names: Vec<Box<[u8]>>) {
+    pub(super) fn begin(&self, names: Vec<Bytes>) {
         let shared = &mut *self.0.borrow_mut();
         shared.names = names;
         shared.tap.get_or_insert_default().clear();
@@ -126,7 +127,7 @@ impl Shared {
 }
 
 /// Writes the names of a head's headers as they are in `names`.
-fn restore_names(head: &mut [u8], mut names: Vec<Box<[u8]>>) {
+fn restore_names(head: &mut [u8], mut names: Vec<Bytes>) {
     let mut lines = head.split_mut(|byte| *byte == b'\n');
     lines.next(); // the request line
     for line in lines {
@@ -222,7 +223,7 @@ mod tests {
     #[test]
     fn names_get_their_case_back() {
         let mut head = b"GET / HTTP/1.1\r\nhost: a\r\nx-a: host: X-A\r\nx-a: 2\r\n\r\nhost: body".to_vec();
-        restore_names(&mut head, ["Host", "X-A", "x-A"].map(|name| name.as_bytes().into()).to_vec());
+        restore_names(&mut head, ["Host", "X-A", "x-A"].map(|name| Bytes::from_static(name.as_bytes())).to_vec());
         assert_eq!(head, b"GET / HTTP/1.1\r\nHost: a\r\nX-A: host: X-A\r\nx-A: 2\r\n\r\nhost: body");
     }
 }
