@@ -30,6 +30,9 @@ class Incoming {
     this.#done = done
   }
 
+  /** All of it has come, and is read. */
+  get isSpent () { return this.#hasEnded && this.#chunks.length === 0 }
+
   push (chunk) {
     if (this.#hasEnded || chunk.length === 0) return
     this.#chunks.push(chunk)

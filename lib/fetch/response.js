@@ -16,6 +16,18 @@ const decoder = new TextDecoder()
 /** Nobody will read what a lost response has not given out. Held weakly: an `Incoming` may know who holds the response. */
 const lost = new FinalizationRegistry((incoming) => incoming.deref()?.abandon())
 
+// To watch a response costs half of its request; most are read within the turn in which they come.
+let fresh = []
+const watchUnread = () => {
+  for (const { response, incoming } of fresh) if (!incoming.isSpent) lost.register(response, new WeakRef(incoming))
+  fresh = []
+}
+
+const watch = (response, incoming) => {
+  if (fresh.length === 0) setImmediate(watchUnread)
+  fresh.push({ response, incoming })
+}
+
 /** As fetch has it, the headers of an answer are not to be changed. */
 class FetchHeaders extends PlatformHeaders {
   constructor (pairs) {
@@ -49,7 +61,7 @@ class FetchResponse extends PlatformResponse {
     this.#facts = facts
     this.#incoming = incoming
     this.#stream = stream
-    if (incoming !== undefined) lost.register(this, new WeakRef(incoming))
+    if (incoming !== undefined) watch(this, incoming)
   }
 
   get status () { return this.#facts.status }
