@@ -19,7 +19,8 @@ declare module 'http' {
   interface RequestOptions {
     /**
      * What may be sent again of this one request: as the agent's option of that name, whose settings hold for what is
-     * left out here.
+     * left out here. One with `limit`, `retries`, `maxRetries` or `calculateDelay` is another library's, left in the options
+     * (got 11 does so), and is ignored.
      *
      * Errors: those of `HttpAgent.RetryOptions`, from `http.request`.
      */

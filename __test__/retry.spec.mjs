@@ -55,6 +55,14 @@ within('request_s_own_cap_counts', breaksSecond(fin), async ({ server, agent }) 
   assert.equal(error.replayRefused, 'capped')
 })
 
+within('retry_that_another_library_left_in_the_options_is_not_the_agent_s', breaksSecond(fin), async ({ server, agent }) => {
+  // As got 11 leaves it.
+  const retry = { limit: 0, methods: ['GET'], statusCodes: [413], errorCodes: ['ETIMEDOUT'], maxRetryAfter: undefined, calculateDelay: () => 0 }
+  await exchange(server, agent)
+  const req = http.request(to(server, agent, { method: 'PUT', retry })).end('abc')
+  assert.deepEqual([(await outcome(req)).text, req.retryCount], ['abc', 1])
+})
+
 within('bad_retry_of_a_request_is_thrown_before_anything_is_touched', plain, async ({ server, agent }) => {
   const bad = (retry) => () => http.get(to(server, agent, { retry }))
   assert.throws(bad(3), { code: 'ERR_INVALID_ARG_TYPE', message: /options\.retry/ })

@@ -14,7 +14,7 @@ const { addTo, removeFrom } = require('./maps.js')
 const { contextFor } = require('./tls/context.js')
 const { numberOf } = require('./tls/fingerprint.js')
 const { merge, Origins } = require('./origins.js')
-const { parseRetry } = require('./retry.js')
+const { policyOfRequest } = require('./retry.js')
 
 const KEEP_ALIVE = 'keep-alive'
 
@@ -110,7 +110,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     const servername = this._serverName(req, options)
     const origin = this.#origins.of(options, servername, this.#makerOf(options))
     if (this.#proxy && protocol === 'http:' && !this.#isForeign(options)) this.#rewrite(req, this.#merged(options))
-    const retry = options.retry === undefined ? this.#retry : parseRetry(options.retry, this.#retry)
+    const retry = policyOfRequest(options, this.#retry)
     this.#syncLimits()
     this.sockets[origin.name] ??= []
     const answer = checkout(this.#environment.number, this.#number, origin.number, isIdempotent(req, retry))

@@ -105,4 +105,13 @@ const parseRetry = (given, base = undefined, { isFetch = false } = {}) => {
   return compiled((isFetch ? policyOfFetch : policyOf)('retry', given, under))
 }
 
-module.exports = { parseRetry }
+/** What is never in a policy of ours. */
+const OTHERS = ['limit', 'retries', 'maxRetries', 'calculateDelay']
+
+/** Whether a request's `retry` is another library's, which left it in the options: got 11 does. */
+const isOthers = (given) => isRecord(given) && OTHERS.some((word) => Object.hasOwn(given, word))
+
+/** The policy of a request, which may have one of its own, under its agent's. */
+const policyOfRequest = ({ retry }, base) => retry === undefined || isOthers(retry) ? base : parseRetry(retry, base)
+
+module.exports = { parseRetry, policyOfRequest }
