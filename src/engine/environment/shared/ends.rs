@@ -66,10 +66,13 @@ impl<R: Reactor> Environment<R> {
             self.progress_shared(carrier, None);
             self.stream_left(carrier);
         }
-        let Some(streams) = self.with_session(id, |session| session.streams()) else { return };
-        for stream in streams {
-            if let Some(stream) = self.connection(ConnectionId(stream)) {
-                stream.link = Link::None;
+        if !self.is_shared(id) {
+            return;
+        }
+        // Its number may be another's next.
+        for (_, other) in &mut self.connections {
+            if matches!(other.link, Link::Stream(carrier) if carrier == id) {
+                other.link = Link::None;
             }
         }
         self.uncarry(id);
