@@ -815,7 +815,8 @@ declare namespace HttpAgent {
 
   /**
    * A dispatcher for `fetch` and for undici, over the same pool, lifetimes and replays as `HttpAgent` and `HttpsAgent`. hyper
-   * speaks HTTP/1.1, and h2 speaks HTTP/2 where `allowH2` asks for it. undici's methods `request`, `stream`, … throw here: call undici's functions of those names.
+   * speaks HTTP/1.1, and h2 speaks HTTP/2 where `allowH2` asks for it. undici's methods `request`, `stream`, … throw here: call
+   * undici's functions of those names.
    *
    * Errors: undici's, by name, code and `instanceof`; failures have the facts of `FailureFacts` too.
    * Source: undici 6, 7 and 8, `Dispatcher`.

@@ -15,6 +15,7 @@ const { contextFor } = require('./tls/context.js')
 const { numberOf } = require('./tls/fingerprint.js')
 const { merge, Origins } = require('./origins.js')
 const { policyOfRequest } = require('./retry.js')
+const { placeNumber, WAITERS } = require('./leases.js')
 
 const KEEP_ALIVE = 'keep-alive'
 
@@ -33,8 +34,6 @@ const keepAliveOf = (res) => {
 const isIdempotent = (req, retry) => retry.methods.has(req.method) ||
   req.hasHeader('idempotency-key') || req.hasHeader('x-idempotency-key')
 
-/** Numbers from here on are waiters' (src/node/environment.rs). */
-const WAITERS = 2 ** 32
 const KEPT = -1
 const CLOSE = -2
 
@@ -114,7 +113,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     this.#syncLimits()
     this.sockets[origin.name] ??= []
     const answer = checkout(this.#environment.number, this.#number, origin.number, isIdempotent(req, retry))
-    if (retry !== this.#retry && answer < WAITERS) this.#native.setPolicy(answer < 0 ? -1 - answer : answer, retry.native)
+    if (retry !== this.#retry && answer < WAITERS) this.#native.setPolicy(placeNumber(answer), retry.native)
     if (answer < 0) this.#open(req, this.#merged(options, servername), -1 - answer, origin, this.#answer(req))
     else if (answer < WAITERS) this.#reuse(req, this.#environment.places[answer])
     else if (answer === Infinity) req.onSocket(null, queueFull(this.options.queueLimit))
@@ -227,7 +226,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
   #grantAll () {
     for (let granted = this.#native.grant(this.#number); granted; granted = this.#native.grant(this.#number)) {
       const [waiter, lease] = granted
-      const number = -1 - lease
+      const number = placeNumber(lease)
       this.#answerWaiter(waiter, number, ({ req, options, origin }) => {
         try {
           this.#open(req, options, number, origin, this.#answer(req))

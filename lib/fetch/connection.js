@@ -287,24 +287,20 @@ class Connection {
   }
 
   _ended () {
-    this.#fail(this.#withFacts(new SocketError('other side closed', this.facts)))
+    this._broke(new SocketError('other side closed', this.facts))
   }
 
   _failed (syscall, errno) {
-    this.#fail(this.#withFacts(this.#systemError(syscall, errno)))
+    this._broke(this.#systemError(syscall, errno))
   }
 
   _writeFailed (errno) {
-    this.#fail(this.#withFacts(this.#systemError('write', errno)))
+    this._broke(this.#systemError('write', errno))
   }
 
   #systemError (syscall, errno) {
     const failure = errno === EPROTO ? this._place.native.tlsFailure(this._place.number) : undefined
     return failure ? tlsError(failure, syscall === 'write' ? 'write' : undefined) : systemError(syscall, errno)
-  }
-
-  #withFacts (error) {
-    return Object.assign(error, this._place.failureFacts())
   }
 
   _wrote () {
@@ -317,9 +313,10 @@ class Connection {
   /** The server has taken too long. */
   late (error) { this.#fail(error) }
 
-  /** Ends with its exchange. */
-  _broke (error) { this.#fail(this.#withFacts(error)) }
+  /** It has broken, and the error says what is known. */
+  _broke (error) { this.#fail(Object.assign(error, this._place.failureFacts())) }
 
+  /** Ends with its exchange. */
   #fail (error) {
     const exchange = this.#exchange
     if (exchange) exchange.broke(error)

@@ -5,6 +5,7 @@ const events = require('node:events')
 const { FetchAgent } = require('./agent.js')
 const { AbortError } = require('./errors.js')
 const { decode, encodingsOf } = require('./decoding.js')
+const { toPairs } = require('./handlers.js')
 const { Incoming } = require('./incoming.js')
 const { hrefOf, readInput } = require('./input.js')
 const { FetchResponse } = require('./response.js')
@@ -26,8 +27,6 @@ const headerOf = (pairs, name) => {
   }
   return undefined
 }
-
-const toPairs = (headers) => Object.entries(headers).flatMap(([name, value]) => [value].flat().flatMap((one) => [name, one]))
 
 /** Bytes of a header come one a character; a location may be written in UTF-8. */
 const textOf = (location) => /[\x80-\xff]/.test(location) ? Buffer.from(location, 'latin1').toString() : location

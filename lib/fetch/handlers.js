@@ -178,6 +178,7 @@ const faceOf = (handler, controller) => {
   return isModern(handler) ? new ModernHandler(handler, controller) : new OldHandler(handler, controller)
 }
 
+/** The reverse of `toObject`. */
 const toPairs = (object = {}) => Object.entries(object).flatMap(([name, value]) => [value].flat().flatMap((one) => [name, one]))
 
 /** An old handler that interceptors of both generations can wrap: theirs call the methods they know. */
@@ -211,4 +212,4 @@ const forInterceptors = (handler) => {
 
 const toBytesOnce = (pairs) => pairs.map((part) => Buffer.isBuffer(part) ? part : Buffer.from(`${part}`, 'latin1'))
 
-module.exports = { Controller, faceOf, forInterceptors, isModern, toBytes, validateHandler }
+module.exports = { Controller, faceOf, forInterceptors, isModern, toBytes, toPairs, validateHandler }

@@ -3,11 +3,11 @@
 const { Buffer } = require('node:buffer')
 const { invalidType } = require('../errors.js')
 const { ACCEPTED } = require('./decoding.js')
+const { TOKEN } = require('./request.js')
 const { isDisturbed } = require('./response.js')
 
 const NORMALIZED = /^(?:delete|get|head|options|post|put)$/i
 const FORBIDDEN = /^(?:connect|trace|track)$/i
-const TOKEN = /^[\^_`a-zA-Z\-0-9!#$%&'*+.|~]+$/
 const REDIRECTS = ['follow', 'error', 'manual']
 
 const methodOf = (method = 'GET') => {

@@ -4,6 +4,7 @@ const startEnvironment = require('../environment.js')
 const { report } = require('../diagnostics.js')
 const { checkoutTimeout, queueFull } = require('../errors.js')
 const { toNative } = require('../options.js')
+const { isStream, placeNumber, WAITERS } = require('../leases.js')
 const { Place } = require('../place.js')
 const { parseRetry } = require('../retry.js')
 const { contextFor } = require('../tls/context.js')
@@ -14,8 +15,6 @@ const { FetchOrigins } = require('./origins.js')
 const { InvalidArgumentError } = require('./errors.js')
 const { Stream } = require('./stream.js')
 
-/** Numbers from here on are waiters', and below its negative, streams' (src/node/environment.rs). */
-const WAITERS = 2 ** 32
 const KEPT = -1
 const CLOSE = -2
 
@@ -106,11 +105,10 @@ class Pool {
 
   /** By a lease: of an idle connection, a new one, or a share of one. */
   #serve (exchange, lease) {
-    const isStream = lease <= -WAITERS
-    const number = lease >= 0 ? lease : -1 - lease - (isStream ? WAITERS : 0)
+    const number = placeNumber(lease)
     this.#usePolicy(exchange, number)
     this.#goOn(exchange, number)
-    if (isStream) this.#share(exchange, number)
+    if (isStream(lease)) this.#share(exchange, number)
     else if (lease < 0) this.#open(exchange, number)
     else this.#reuse(exchange, this.#environment.places[number])
   }
@@ -190,9 +188,9 @@ class Pool {
     return waiting
   }
 
-  #answerWaiter (waiter, number, lease) {
+  #answerWaiter (waiter, lease) {
     const { exchange, since } = this.#takeWaiter(waiter)
-    this.#native.begin(number, exchange.isIdempotent, performance.now() - since)
+    this.#native.begin(placeNumber(lease), exchange.isIdempotent, performance.now() - since)
     this.#serve(exchange, lease)
   }
 
@@ -201,7 +199,7 @@ class Pool {
   #grantAll () {
     for (let granted = this.#native.grant(this.#number); granted; granted = this.#native.grant(this.#number)) {
       const [waiter, lease] = granted
-      this.#answerWaiter(waiter, -1 - lease - (lease <= -WAITERS ? WAITERS : 0), lease)
+      this.#answerWaiter(waiter, lease)
     }
   }
 
@@ -268,7 +266,7 @@ class Pool {
       place.isIdle = true
       return
     }
-    this.#answerWaiter(answer, place.number, place.number)
+    this.#answerWaiter(answer, place.number)
   }
 
   // Connections.

@@ -161,4 +161,4 @@ class Request {
   }
 }
 
-module.exports = { isBlob, isFormData, isStream, Request }
+module.exports = { isBlob, isFormData, isStream, Request, TOKEN }

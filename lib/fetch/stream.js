@@ -4,18 +4,15 @@ const { Connection } = require('./connection.js')
 const { streamError } = require('./errors.js')
 
 class Stream extends Connection {
-  #pool
-
   constructor (place, pool) {
     super(place, pool)
-    this.#pool = pool
     this.connecting = false
   }
 
   get isStream () { return true }
 
   /** The server has not looked at the request, or never got it: it begins again on another. */
-  _replaced () { this.#pool.again(this) }
+  _replaced () { this._place.agent.again(this) }
 
   /** One side has given it up. */
   _reset (code) { this._broke(streamError(code)) }
