@@ -11,7 +11,7 @@ use holdfast::engine::http::{Breakage, Limits, RequestHead};
 use holdfast::engine::pool::{CloseReason, ConnectionId};
 use holdfast::engine::retry::{Evidence, Refusal};
 
-use support::driver::{Driver, options, place_of};
+use support::driver::{Driver, options};
 use support::peer::{
     ACK, DATA, END_STREAM, HEADERS, INTERNAL_ERROR, PING, Peer, PeerServer, REFUSED_STREAM, RESET, Script,
 };
@@ -37,11 +37,7 @@ fn open_reserved(driver: &mut Driver, server: &PeerServer, carrier: ConnectionId
 }
 
 fn open_limited(driver: &mut Driver, server: &PeerServer, carrier: ConnectionId, limits: Limits) -> ConnectionId {
-    let told = driver.events.len();
-    driver.connect(carrier, place_of(server.address));
-    driver.until("connected", |driver| {
-        driver.events.iter().skip(told).any(|event| *event == Event::Connected { id: carrier })
-    });
+    driver.connect_at(carrier, server.address);
     let now = driver.now();
     driver.environment.share(carrier, limits, now).expect("a stream")
 }
@@ -71,6 +67,13 @@ fn until_replaying(driver: &mut Driver, id: ConnectionId) {
     driver.until("begins again", |driver| {
         driver.events.iter().any(|event| matches!(event, Event::Replaying { id: whose, .. } if *whose == id))
     });
+}
+
+/// The exchange of `from` goes on at `to`.
+fn begin_again(driver: &mut Driver, to: ConnectionId, from: ConnectionId) {
+    driver.environment.inherit(to, from);
+    driver.forget(from);
+    driver.environment.discard(from, CloseReason::Finished);
 }
 
 /// What is known of a stream that failed.
@@ -185,9 +188,7 @@ fn refused_stream_begins_again_with_what_was_sent_of_its_body() {
     assert_eq!(driver.environment.take_body(first), b"body");
     assert_eq!(replays(&driver, Evidence::Refused), 1);
     let again = stream(&mut driver, false);
-    driver.environment.inherit(again, first);
-    driver.forget(first);
-    driver.environment.discard(first, CloseReason::Finished);
+    begin_again(&mut driver, again, first);
     speak(&mut driver, again, POST, true);
     driver.environment.push_body(again, Bytes::from_static(b"body"));
     until_complete(&mut driver, again, "again");
@@ -211,9 +212,7 @@ fn request_that_is_refused_twice_fails() {
     speak(&mut driver, first, GET, false);
     until_replaying(&mut driver, first);
     let again = stream(&mut driver, false);
-    driver.environment.inherit(again, first);
-    driver.forget(first);
-    driver.environment.discard(first, CloseReason::Finished);
+    begin_again(&mut driver, again, first);
     speak(&mut driver, again, GET, false);
     driver.until_told(Event::Reset { id: again, code: REFUSED_STREAM });
     assert_eq!(failure(&driver, again), (Evidence::Refused, Refusal::Spent));
@@ -248,9 +247,7 @@ fn goodbye_leaves_out_what_begins_again_elsewhere_and_the_rest_ends_well() {
     until_replaying(&mut driver, second);
     let other = driver.reserve();
     let again = open_reserved(&mut driver, &server, other);
-    driver.environment.inherit(again, second);
-    driver.forget(second);
-    driver.environment.discard(second, CloseReason::Finished);
+    begin_again(&mut driver, again, second);
     speak(&mut driver, again, POST, false);
     until_complete(&mut driver, first, "first");
     until_complete(&mut driver, again, "second");

@@ -229,8 +229,13 @@ impl Driver {
 
     /// Opens a reserved connection to `server`.
     pub(crate) fn connect_to(&mut self, id: ConnectionId, server: &FaultServer) {
+        self.connect_at(id, server.address());
+    }
+
+    /// Opens a reserved connection to whoever listens at `address`.
+    pub(crate) fn connect_at(&mut self, id: ConnectionId, address: SocketAddr) {
         let told = self.events.len();
-        self.connect(id, place_of(server.address()));
+        self.connect(id, place_of(address));
         self.until("connected", |driver| {
             driver.events.iter().skip(told).any(|event| *event == Event::Connected { id })
         });

@@ -80,7 +80,7 @@ impl<R: Reactor> Environment<R> {
 
     /// Gives an open connection away; its place is free at once. `None` of a secured one, which can only [`part`](Self::part).
     pub fn detach(&mut self, id: ConnectionId) -> Option<Detached> {
-        if self.tls(id).is_some() || !self.leave_pool(id) {
+        if self.tls(id).is_some() || !self.leave_pool(id, CloseReason::Detached) {
             return None;
         }
         let connection = self.connections.try_remove(id.0 as usize)?;
@@ -108,7 +108,7 @@ impl<R: Reactor> Environment<R> {
     }
 
     /// Counts a connection in use or idle no more; `false` of any other.
-    pub(super) fn leave_pool(&mut self, id: ConnectionId) -> bool {
+    pub(super) fn leave_pool(&mut self, id: ConnectionId, reason: CloseReason) -> bool {
         let Some((agent, origin)) = self.place(id) else { return false };
         let Some(state) = self.connection(id).map(|connection| connection.state) else { return false };
         let pool = &mut self.agent(agent).pool;
@@ -118,7 +118,7 @@ impl<R: Reactor> Environment<R> {
             State::Connecting | State::Closing(_) => return false,
         }
         pool.closed(origin);
-        self.tally_close(id, CloseReason::Detached);
+        self.tally_close(id, reason);
         true
     }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Environment;
 use super::connection::{Connection, Link, State};
-use crate::engine::pool::ConnectionId;
+use crate::engine::pool::{CloseReason, ConnectionId};
 use crate::engine::reactor::Reactor;
 use crate::engine::tls::Tls;
 
@@ -12,7 +12,7 @@ impl<R: Reactor> Environment<R> {
     /// Lets a secured connection out of the pool: from now on it is somebody else's, and still driven here.
     pub fn part(&mut self, id: ConnectionId) -> bool {
         let is_open = self.connection(id).is_some_and(|connection| connection.open().is_some());
-        if !is_open || !self.leave_pool(id) {
+        if !is_open || !self.leave_pool(id, CloseReason::Detached) {
             return false;
         }
         let Some(connection) = self.connection(id) else { return false };

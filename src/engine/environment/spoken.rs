@@ -14,6 +14,15 @@ use crate::engine::transport::Received;
 /// A read for hyper.
 pub(super) const READ: usize = 64 * 1024;
 
+/// Copies as much as there is room for; answers how much.
+pub(super) fn copy_as_fits(from: &[u8], room: &mut [u8]) -> usize {
+    let count = room.len().min(from.len());
+    if let (Some(to), Some(from)) = (room.get_mut(..count), from.get(..count)) {
+        to.copy_from_slice(from);
+    }
+    count
+}
+
 impl<R: Reactor> Environment<R> {
     /// Begins an exchange on a leased connection. Of a request that `has_body` nothing leaves before a part of that does.
     /// News: `Head`, `Data`, then `Complete` or `Broken`, or what ends any connection.
@@ -190,13 +199,9 @@ impl<R: Reactor> Environment<R> {
                     else {
                         return true;
                     };
-                    let count = room.len().min(speaker.chunk().len());
-                    if let (Some(to), Some(from)) = (room.get_mut(..count), speaker.chunk().get(..count)) {
-                        to.copy_from_slice(from);
-                    }
+                    let count = copy_as_fits(speaker.chunk(), room);
                     speaker.advance_chunk(count);
-                    let (slab, offset) = slabs.commit(count);
-                    self.tell(Event::Data { id, slab, offset, length: u32::try_from(count).unwrap_or(u32::MAX) });
+                    self.tell_data(id, slabs, count);
                 }
             }
         }
@@ -204,6 +209,12 @@ impl<R: Reactor> Environment<R> {
             self.tell_soon(Event::Written { id });
         }
         true
+    }
+
+    /// So many bytes for `id` have been put into the room of `slabs`.
+    pub(super) fn tell_data(&mut self, id: ConnectionId, slabs: &mut dyn Slabs, count: usize) {
+        let (slab, offset) = slabs.commit(count);
+        self.tell(Event::Data { id, slab, offset, length: u32::try_from(count).unwrap_or(u32::MAX) });
     }
 
     /// A turn tells at its end; whatever comes outside of one needs another.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use h2::client::{Connection, SendRequest};
 use h2::{Ping, PingPong};
 
@@ -229,7 +229,7 @@ impl Session {
 
     /// The bytes that [`Heard::Chunk`] told of, and that were not advanced past.
     pub(crate) fn chunk(&self, who: u32) -> &[u8] {
-        self.streams.get(&who).map(|entry| entry.stream.chunk.chunk()).unwrap_or_default()
+        self.streams.get(&who).map(|entry| &*entry.stream.chunk).unwrap_or_default()
     }
 
     /// So many bytes of the chunk were told.

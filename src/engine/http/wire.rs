@@ -114,18 +114,6 @@ impl Wire {
     }
 }
 
-impl Shared {
-    fn write(&mut self, bytes: &[u8]) {
-        let from = self.written.len();
-        self.written.extend_from_slice(bytes);
-        // A request's head comes in one piece.
-        if !self.names.is_empty() {
-            let names = std::mem::take(&mut self.names);
-            restore_names(self.written.get_mut(from..).unwrap_or_default(), names);
-        }
-    }
-}
-
 /// Writes the names of a head's headers as they are in `names`.
 fn restore_names(head: &mut [u8], mut names: Vec<Bytes>) {
     let mut lines = head.split_mut(|byte| *byte == b'\n');
@@ -159,6 +147,15 @@ impl Shared {
         Poll::Ready(())
     }
 
+    fn write(&mut self, bytes: &[u8]) {
+        let from = self.written.len();
+        self.written.extend_from_slice(bytes);
+        // A request's head comes in one piece.
+        if !self.names.is_empty() {
+            let names = std::mem::take(&mut self.names);
+            restore_names(self.written.get_mut(from..).unwrap_or_default(), names);
+        }
+    }
     fn write_all(&mut self, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if self.is_full {
             return Poll::Pending;

@@ -103,7 +103,7 @@ impl<R: Reactor> Environment<R> {
             return self.tell_room(agent, origin);
         }
         if shared.is_retired {
-            self.finish_carrier(carrier);
+            self.end_carrier(carrier, CloseReason::Finished);
         } else {
             self.rest_carrier(carrier);
         }
@@ -163,20 +163,14 @@ impl<R: Reactor> Environment<R> {
                 let is_empty = shared.streams == 0;
                 connection.is_away = true;
                 self.uncarry(carrier);
-                self.agent(agent).pool.closing_while_leased(origin);
-                self.agent(agent).pool.closed(origin);
-                self.tally_close(carrier, reason);
+                self.leave_pool(carrier, reason);
                 if is_empty {
-                    self.finish_carrier(carrier);
+                    self.end_carrier(carrier, CloseReason::Finished);
                 }
                 self.tell_room(agent, origin);
             }
             State::Leased | State::Connecting | State::Closing(_) => {}
         }
-    }
-
-    fn finish_carrier(&mut self, carrier: ConnectionId) {
-        self.end_carrier(carrier, CloseReason::Finished);
     }
 
     fn end_carrier(&mut self, carrier: ConnectionId, reason: CloseReason) {

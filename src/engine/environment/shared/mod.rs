@@ -106,15 +106,13 @@ impl<R: Reactor> Environment<R> {
     /// Another exchange on a connection in use.
     pub(super) fn open_stream(&mut self, carrier: ConnectionId, idempotent: bool) -> ConnectionId {
         let now = self.now;
-        let connection = self.connection(carrier);
-        let reused = connection.is_some_and(|connection| connection.life.requests > 0);
         if let Some((agent, origin)) = self.place(carrier) {
             self.agent(agent).budget(origin).deposit(now);
             let tally = self.agent(agent).tally(origin);
             tally.requests += 1;
             tally.reused += 1;
         }
-        let exchange = Exchange { idempotent, reused, leased_at: Some(now), ..Exchange::default() };
+        let exchange = Exchange { idempotent, reused: true, leased_at: Some(now), ..Exchange::default() };
         self.insert_stream(carrier, exchange).expect("a carrier that has room")
     }
 
@@ -127,7 +125,6 @@ impl<R: Reactor> Environment<R> {
         stream.state = State::Leased;
         stream.link = Link::Stream(carrier);
         stream.is_away = true;
-        stream.is_flowing = true;
         stream.exchange = exchange;
         stream.ends = below.ends;
         stream.opened = below.opened;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::super::connection::{Link, State};
 use super::super::death::Death;
 use super::super::io::{READS_PER_TURN, errno};
-use super::super::spoken::READ;
+use super::super::spoken::{READ, copy_as_fits};
 use super::super::{AgentId, Environment, Event, Slabs, Wrote};
 use crate::engine::http::{Breakage, Heard, Misfit, RequestHead, Session};
 use crate::engine::pool::{CloseReason, ConnectionId, OriginId};
@@ -181,17 +181,11 @@ impl<R: Reactor> Environment<R> {
     fn tell_chunk(&mut self, carrier: ConnectionId, id: ConnectionId, slabs: &mut dyn Slabs) -> bool {
         let Some(room) = slabs.room() else { return false };
         let count = self.with_session(carrier, |session| {
-            let chunk = session.chunk(id.0);
-            let count = room.len().min(chunk.len());
-            if let (Some(to), Some(from)) = (room.get_mut(..count), chunk.get(..count)) {
-                to.copy_from_slice(from);
-            }
+            let count = copy_as_fits(session.chunk(id.0), room);
             session.advance_chunk(id.0, count);
             count
         });
-        let count = count.unwrap_or_default();
-        let (slab, offset) = slabs.commit(count);
-        self.tell(Event::Data { id, slab, offset, length: u32::try_from(count).unwrap_or(u32::MAX) });
+        self.tell_data(id, slabs, count.unwrap_or_default());
         true
     }
 
