@@ -35,6 +35,7 @@ export const CASES = [
   { name: 'get-1', title: 'small GET, 1 in flight', inFlight: 1, target: 1.0, ...rate },
   { name: 'get-10', title: 'small GET, 10 in flight', inFlight: 10, target: 2.0, ...rate },
   { name: 'get-50', title: 'small GET, 50 in flight', inFlight: 50, target: 2.5, p99: 'no worse', ...rate },
+  { name: 'get-queued', title: 'small GET, 50 at a time over 10 sockets', inFlight: 50, maxSockets: 10, target: 1.0, ...rate },
   {
     name: 'retry-cost',
     title: 'small GET, 50 in flight, against retry: false',

@@ -41,7 +41,7 @@ async function agentClass (client) {
 }
 
 function get () {
-  const agent = new Agent({ keepAlive: plan.keepAlive ?? true, ...trust })
+  const agent = new Agent({ keepAlive: plan.keepAlive ?? true, maxSockets: plan.maxSockets, ...trust })
   const options = { ...server, path: '/small', agent }
   return (ms) => closedLoop(options, ms)
 }

@@ -60,11 +60,11 @@ async function measure (benchCase) {
 
 /** Each in a process that lives for the whole case, warmed up one after the other. */
 async function startClients (benchCase) {
-  const { name, kind, inFlight, size, keepAlive, connections, via } = benchCase
+  const { name, kind, inFlight, size, keepAlive, maxSockets, connections, via } = benchCase
   const clients = {}
   for (const client of clientsOf(benchCase)) {
     progress(`${name}: warming up ${client}`)
-    clients[client] = startClient({ client, kind, inFlight, size, keepAlive, connections, via, ...serverOf(benchCase) })
+    clients[client] = startClient({ client, kind, inFlight, size, keepAlive, maxSockets, connections, via, ...serverOf(benchCase) })
     await clients[client].answer()
   }
   return clients

@@ -16,6 +16,7 @@ const { numberOf } = require('./tls/fingerprint.js')
 const { merge, Origins } = require('./origins.js')
 const { policyOfRequest } = require('./retry.js')
 const { placeNumber, WAITERS } = require('./leases.js')
+const { TransientMap } = require('./transient.js')
 
 const KEEP_ALIVE = 'keep-alive'
 
@@ -74,7 +75,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
   #proxy
   #limits
   #origins
-  #waiters = new Map()
+  #waiters = new TransientMap()
   #closing
   #onKeylog
 
@@ -117,7 +118,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     if (answer < 0) this.#open(req, this.#merged(options, servername), -1 - answer, origin, this.#answer(req))
     else if (answer < WAITERS) this.#reuse(req, this.#environment.places[answer])
     else if (answer === Infinity) req.onSocket(null, queueFull(this.options.queueLimit))
-    else this.#wait(req, this.#merged(options, servername), answer, origin, retry)
+    else this.#wait(answer, req, options, servername, origin, retry)
   }
 
   createSocket (req, options, done) {
@@ -204,16 +205,15 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     if (timeout && socket.timeout !== timeout) socket.setTimeout(timeout)
   }
 
-  #wait (req, options, waiter, origin, retry) {
+  #wait (waiter, req, options, servername, origin, retry) {
     addTo(this.requests, origin.name, req)
     const resource = new AsyncResource('QueuedRequest')
-    this.#waiters.set(waiter, { req, options, origin, retry, resource, since: performance.now() })
+    this.#waiters.set(waiter, { req, options, servername, origin, retry, resource, since: performance.now() })
   }
 
   /** Takes a waiter out of the queue, and calls `work` in its request's context. */
   #answerWaiter (waiter, number, work) {
-    const waiting = this.#waiters.get(waiter)
-    this.#waiters.delete(waiter)
+    const waiting = this.#waiters.take(waiter)
     removeFrom(this.requests, waiting.origin.name, waiting.req)
     if (number !== undefined) {
       const { req, retry, since } = waiting
@@ -227,9 +227,9 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     for (let granted = this.#native.grant(this.#number); granted; granted = this.#native.grant(this.#number)) {
       const [waiter, lease] = granted
       const number = placeNumber(lease)
-      this.#answerWaiter(waiter, number, ({ req, options, origin }) => {
+      this.#answerWaiter(waiter, number, ({ req, options, servername, origin }) => {
         try {
-          this.#open(req, options, number, origin, this.#answer(req))
+          this.#open(req, this.#merged(options, servername), number, origin, this.#answer(req))
         } catch (error) {
           req.onSocket(null, error)
         }

@@ -9,6 +9,7 @@ const { Place } = require('../place.js')
 const { parseRetry } = require('../retry.js')
 const { contextFor } = require('../tls/context.js')
 const { rejectsUnauthorized } = require('../tls/verdict.js')
+const { TransientMap, TransientSet } = require('../transient.js')
 const { checkout, release } = require('../../native.js')
 const { Connection } = require('./connection.js')
 const { FetchOrigins } = require('./origins.js')
@@ -28,13 +29,13 @@ class Pool {
   #owner
   #settings
   #origins
-  #waiters = new Map()
+  #waiters = new TransientMap()
   #sessions = new Map()
   #contexts = new WeakMap()
   /** All that are open or opening. */
   #connections = new Set()
   /** Exchanges that have begun and not ended. */
-  #running = new Set()
+  #running = new TransientSet()
   #whenQuiet = []
 
   /** `owner` hears `connected`, `disconnected`, `connectionFailed`, `drained`. */
@@ -179,9 +180,8 @@ class Pool {
   }
 
   #takeWaiter (waiter) {
-    const waiting = this.#waiters.get(waiter)
+    const waiting = this.#waiters.take(waiter)
     if (waiting === undefined) return undefined
-    this.#waiters.delete(waiter)
     const { exchange } = waiting
     exchange.leaveQueue = undefined
     if (--exchange.origin.waiting === 0) this.#owner.drained(exchange.origin.url)
@@ -297,7 +297,7 @@ class Pool {
     this.#owner.connectionFailed(origin.url, error)
     if (!origin.isShared) return
     // They waited for this one.
-    for (const { exchange } of [...this.#waiters.values()]) if (exchange.origin === origin) exchange.fail(error)
+    for (const { exchange } of this.#waiters.values()) if (exchange.origin === origin) exchange.fail(error)
   }
 
   failed (connection) { this.#sessions.delete(connection._place.sessionKey) }
