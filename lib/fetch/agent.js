@@ -8,7 +8,7 @@ const { Exchange } = require('./exchange.js')
 const { forInterceptors, isModern, validateHandler } = require('./handlers.js')
 const { parseFetchOptions } = require('./options.js')
 const { Pool } = require('./pool.js')
-const { Request } = require('./request.js')
+const { asked, Request } = require('./request.js')
 const { install, uninstall } = require('./global.js')
 
 /** What errors of one request are told to, though there is no exchange yet. */
@@ -65,9 +65,10 @@ class FetchAgent extends EventEmitter {
       if (!opts || typeof opts !== 'object') throw new InvalidArgumentError('opts must be an object.')
       if (this.#isDestroyed) throw new ClientDestroyedError()
       if (this.#closing) throw new ClientClosedError()
-      const origin = originOf(opts)
-      validateHandler(handler, opts)
-      const request = new Request(opts, origin)
+      const options = asked(opts)
+      const origin = originOf(options)
+      validateHandler(handler, options)
+      const request = new Request(options, origin)
       settleLength(request, this.#limits.strictContentLength)
       exchange = new Exchange(request, handler, this.#pool)
     } catch (error) {

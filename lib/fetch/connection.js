@@ -227,7 +227,8 @@ class Connection {
     const exchange = this.#exchange
     const { environment, number } = this._place
     if (exchange === undefined) return
-    const [statusText, ...pairs] = takeHead(environment.number, number).split('\n')
+    const pairs = takeHead(environment.number, number).split('\n')
+    const statusText = pairs.shift()
     if (isUpgrade) return this.#upgrade(exchange, status, pairs, statusText)
     let length = 0
     if (status >= 200) {

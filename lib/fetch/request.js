@@ -76,6 +76,37 @@ const validate = (options) => {
   refuse(maxRedirections, 'maxRedirections is not supported, use the redirect interceptor')
 }
 
+/** What a dispatcher is asked, by name. */
+const ASKED = {
+  path: undefined,
+  origin: undefined,
+  method: undefined,
+  body: undefined,
+  headers: undefined,
+  query: undefined,
+  upgrade: undefined,
+  reset: undefined,
+  idempotent: undefined,
+  retry: undefined,
+  allowH2: undefined,
+  servername: undefined,
+  headersTimeout: undefined,
+  bodyTimeout: undefined,
+  expectContinue: undefined,
+  throwOnError: undefined,
+  maxRedirections: undefined
+}
+
+/**
+ * The same options in an object of one shape. undici spreads each request's options into an object that Node 20's V8 gives
+ * a shape of its own, and to mention those by name thirty times is a tenth of a request.
+ */
+const asked = (options) => {
+  const same = { ...ASKED }
+  for (const name in options) if (name in same) same[name] = options[name]
+  return same
+}
+
 class Request {
   /** In pairs, as the caller wrote them; without `host`, `connection` and `content-length`, which have fields. */
   headers = []
@@ -161,4 +192,4 @@ class Request {
   }
 }
 
-module.exports = { isBlob, isFormData, isStream, Request, TOKEN }
+module.exports = { asked, isBlob, isFormData, isStream, Request, TOKEN }
