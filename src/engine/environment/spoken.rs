@@ -108,7 +108,8 @@ impl<R: Reactor> Environment<R> {
     /// Reads what has come, for hyper. `false` if there was no room for what it made of it.
     pub(super) fn hear(&mut self, id: ConnectionId, slabs: &mut impl Slabs) -> bool {
         // What came earlier is told first: behind it may be the end.
-        let mut is_done = self.progress(id, Some(slabs));
+        let mut is_done =
+            self.with_speaker(id, |speaker| speaker.awaits_head()) == Some(true) || self.progress(id, Some(slabs));
         for _ in 0..READS_PER_TURN {
             let may_have_more = is_done && self.hear_once(id);
             is_done = is_done && self.progress(id, Some(slabs));
@@ -187,6 +188,7 @@ impl<R: Reactor> Environment<R> {
                 }
                 Some(Told::Complete { has_trailers, is_reusable }) => {
                     self.tell_of(slabs.is_some(), Event::Complete { id, has_trailers, is_reusable });
+                    break;
                 }
                 Some(Told::Broken(breakage)) => self.tell_of(slabs.is_some(), Event::Broken { id, breakage }),
                 Some(Told::Chunk) => {

@@ -164,6 +164,11 @@ impl Speaker {
         !self.chunk.is_empty() || self.wire.has_unread()
     }
 
+    /// Whether a head is what comes next: all that has come was told.
+    pub(crate) fn awaits_head(&self) -> bool {
+        self.answer.is_some()
+    }
+
     /// What hyper wrote since the last time.
     pub(crate) fn take_written(&mut self) -> Vec<u8> {
         self.wire.take_written()
@@ -212,6 +217,9 @@ impl Speaker {
     pub(crate) fn advance(&mut self, is_flowing: bool) -> Option<Told> {
         if !self.chunk.is_empty() {
             return is_flowing.then_some(Told::Chunk);
+        }
+        if is_flowing && self.body.as_ref().is_some_and(Body::is_end_stream) {
+            return Some(self.complete());
         }
         loop {
             self.woken.0.store(false, Ordering::Relaxed);
@@ -301,16 +309,15 @@ impl Speaker {
                     self.body = None;
                     return Breakage::of(&error).map(Told::Broken);
                 }
-                Poll::Ready(None) => {
-                    self.body = None;
-                    self.drive();
-                    return Some(Told::Complete {
-                        has_trailers: self.trailers.is_some(),
-                        is_reusable: self.is_ready(),
-                    });
-                }
+                Poll::Ready(None) => return Some(self.complete()),
             }
         }
+    }
+
+    fn complete(&mut self) -> Told {
+        self.body = None;
+        self.drive();
+        Told::Complete { has_trailers: self.trailers.is_some(), is_reusable: self.is_ready() }
     }
 }
 
