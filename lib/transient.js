@@ -1,6 +1,7 @@
 'use strict'
-// A set and a map for what comes and goes with each request. V8's own are no good for that: an outgrown table of theirs
-// points to the next one and keeps what it held, so once one is old, nothing that came later is collected young.
+// A set and a map for what comes and goes with each request. V8's own are no good for that: the table of a set that has been
+// there for a while is old, and so is each that takes its place; an outgrown one keeps what it held, and what an old one
+// holds is not collected young.
 
 /** Of objects, each with a field `transientIndex` that is the set's. */
 class TransientSet {
