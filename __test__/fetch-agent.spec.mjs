@@ -22,6 +22,19 @@ describe('a composed dispatcher', () => {
     assert.deepEqual(seen, ['second', 'first'])
   }, answering)
 
+  both('may_ask_by_an_object_of_a_class', async ({ agent, origin }) => {
+    class Asked {
+      #options
+
+      constructor (options) { this.#options = options }
+      get origin () { return this.#options.origin }
+      get path () { return this.#options.path }
+      get method () { return this.#options.method }
+    }
+    const composed = agent.compose((dispatch) => (opts, handler) => dispatch(new Asked(opts), handler))
+    assert.equal((await dispatched(composed, { origin })).body, 'ok')
+  }, answering)
+
   own('is_itself_what_is_installed', async ({ agent, origin }) => {
     const seen = []
     const composed = agent.compose(noting(seen, 'first'))

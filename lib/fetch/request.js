@@ -102,6 +102,8 @@ const ASKED = {
  * a shape of its own, and to mention those by name thirty times is a tenth of a request.
  */
 const asked = (options) => {
+  const prototype = Object.getPrototypeOf(options)
+  if (prototype !== Object.prototype && prototype !== null) return options // may have getters, which no loop finds
   const same = { ...ASKED }
   for (const name in options) if (name in same) same[name] = options[name]
   return same
