@@ -243,7 +243,7 @@ parity('agent_remove_takes_the_socket_out_of_the_pool', async (run) => {
 parity('get_name_names_origins_alike', async (run) => {
   const agent = run.agent()
   const cases = [undefined, {}, { host: 'a' }, { host: 'a', port: 80 }, { host: 'a', port: '80', localAddress: '::1' },
-    { family: 6 }, { family: 4, host: 'b' }, { family: 0 }, { socketPath: '/tmp/x' },
+    { family: 6 }, { family: 4, host: 'b' }, { family: 0 }, { socketPath: 'a.sock' },
     { host: '::1', port: 1, family: '6' }]
   for (const options of cases) run.note('name', agent.getName(options))
 })

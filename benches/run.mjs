@@ -60,11 +60,10 @@ async function measure (benchCase) {
 
 /** Each in a process that lives for the whole case, warmed up one after the other. */
 async function startClients (benchCase) {
-  const { name, kind, inFlight, size, keepAlive, maxSockets, connections, via } = benchCase
   const clients = {}
   for (const client of clientsOf(benchCase)) {
-    progress(`${name}: warming up ${client}`)
-    clients[client] = startClient({ client, kind, inFlight, size, keepAlive, maxSockets, connections, via, ...serverOf(benchCase) })
+    progress(`${benchCase.name}: warming up ${client}`)
+    clients[client] = startClient({ ...benchCase, client, ...serverOf(benchCase) })
     await clients[client].answer()
   }
   return clients

@@ -11,10 +11,10 @@ const addTo = (map, name, item) => {
 const removeFrom = (map, name, item) => {
   const list = map[name]
   if (list === undefined) return
-  if (list[0] === item) list.shift() // V8 moves the front of a long one, and not the rest
+  const at = list[0] === item ? 0 : list.lastIndexOf(item)
+  if (at === -1) return
+  if (at === 0) list.shift() // V8 moves the front of a long one, and not the rest
   else {
-    const at = list.lastIndexOf(item)
-    if (at === -1) return
     // In order, as in Node, and without the array that `splice` makes.
     for (let next = at + 1; next < list.length; next++) list[next - 1] = list[next]
     list.pop()

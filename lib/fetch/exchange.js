@@ -40,6 +40,7 @@ class Exchange {
   /** Takes it out of the queue. */
   leaveQueue = undefined
   isOver = false
+  /** In the pool's set of those that run. */
   transientIndex = -1
   /** Where it was, and what of its body was sent there, if it begins again. */
   interrupted = undefined
