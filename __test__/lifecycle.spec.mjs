@@ -6,7 +6,7 @@ import { after, before, beforeEach, describe, test } from 'node:test'
 import { AgentUnderTest, isHoldfast } from './support/agents.mjs'
 import { run } from './support/programs.mjs'
 import { RUNTIMES } from './support/runtimes.mjs'
-import { httpServer } from './support/servers.mjs'
+import { httpServer, rawServer } from './support/servers.mjs'
 import { collect, until } from './support/wait.mjs'
 
 const LIMIT = 60_000
@@ -36,6 +36,15 @@ for (const { version, path } of RUNTIMES) {
 
     test('idle_agent_lets_the_process_exit', bounded, () =>
       ended(program('idle-agent', [server.port]), { lines: ['idle 1'] }))
+
+    test('unref_of_a_socket_that_shakes_hands_lets_the_process_exit', bounded, async () => {
+      const silent = await rawServer(() => {})
+      try {
+        await ended(program('unref-handshake', [silent.port]), { lines: ['unref'] })
+      } finally {
+        await silent.stop()
+      }
+    })
 
     for (const host of ['127.0.0.1', 'localhost']) {
       test(`pending_request_to_${host}_keeps_the_process`, bounded, async () => {

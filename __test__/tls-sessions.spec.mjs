@@ -48,6 +48,15 @@ for (const maxVersion of ['TLSv1.2', 'TLSv1.3']) {
   })
 }
 
+within('are_resumed_by_a_request_that_the_end_of_an_answer_sets_off', async ({ server, agent }) => {
+  const isResumed = await new Promise((resolve, reject) => {
+    https.get(to(server, agent, secure), (first) => first.resume().on('end', () => {
+      https.get(to(server, agent, secure), ({ socket }) => resolve(socket.isSessionReused())).on('error', reject)
+    })).on('error', reject)
+  })
+  assert.equal(isResumed, true)
+}, { agentOptions: { keepAlive: false } })
+
 within('are_not_shared_by_servers_of_different_names', async ({ server, agent }) => {
   await resumed(server, agent, { servername: 'localhost' })
   assert.equal(await resumed(server, agent, { servername: 'other.test' }), false)

@@ -249,7 +249,7 @@ impl<R: Reactor> Environment<R> {
         let Some((agent, origin)) = self.place(id) else { return };
         let Some(connection) = self.connection(id) else { return };
         let state = connection.state;
-        let was_opening = matches!(connection.link, Link::Opening { .. } | Link::Waiting);
+        let was_opening = connection.is_opening();
         let reason = connection.death.unwrap_or(reason);
         if matches!(state, State::Closing(_)) {
             return;
@@ -257,7 +257,7 @@ impl<R: Reactor> Environment<R> {
         connection.state = State::Closing(reason);
         let is_away = connection.is_away;
         if was_opening {
-            self.opening_ended();
+            self.opening_ended(id);
         }
         if is_away {
             return;

@@ -238,6 +238,11 @@ impl<W> Connection<W> {
         }
     }
 
+    /// Whether it is on its way, or will be again.
+    pub(super) fn is_opening(&self) -> bool {
+        matches!(self.link, Link::Opening { .. } | Link::Waiting)
+    }
+
     /// Whether it is made secure, and not only the way to a proxy.
     pub(super) fn is_secure(&self) -> bool {
         self.target.as_ref().is_some_and(|target| target.tls.is_some())

@@ -259,7 +259,7 @@ impl<R: Reactor> Environment<R> {
         }
         if let Link::Waiting = connection.link {
             connection.link = Link::None;
-            self.opening_ended();
+            self.opening_ended(id);
             if self.is_homeless(id) {
                 self.tell(Event::Replaying { id, reason: CloseReason::PeerReset });
             } else {
@@ -277,7 +277,7 @@ impl<R: Reactor> Environment<R> {
         let ticket = self.issue_ticket(id, at);
         let Some(connection) = self.connection(id) else { return };
         connection.link = Link::Waiting;
-        self.opening_began();
+        self.opening_began(id);
         self.remind(at, Due::Retry(id, ticket));
     }
 }

@@ -208,12 +208,19 @@ impl<R: Reactor> Environment<R> {
         }
     }
 
-    /// Whether a leased connection keeps the loop alive.
+    /// Whether a leased connection, or one on its way, keeps the loop alive.
     pub fn set_held(&mut self, id: ConnectionId, held: bool) {
+        let is_opening = self.connection(id).is_some_and(|connection| connection.is_opening());
+        if is_opening {
+            self.opening_ended(id);
+        }
         let Some(connection) = self.connections.get_mut(id.0 as usize) else { return };
         connection.is_held = held;
         if let Link::Open(open) = &mut connection.link {
             self.reactor.hold(&mut open.watch, held);
+        }
+        if is_opening {
+            self.opening_began(id);
         }
     }
 
@@ -280,8 +287,9 @@ impl<R: Reactor> Environment<R> {
                     }
                     let (slab, offset) = slabs.commit(count);
                     let length = u32::try_from(count).unwrap_or(u32::MAX);
-                    self.tell(Event::Data { id, slab, offset, length });
+                    // First: the end of an answer may set off a connection that resumes them.
                     self.tell_sessions(id);
+                    self.tell(Event::Data { id, slab, offset, length });
                     if count < size && hung_up && self.hang_up_is_end {
                         self.died(id, Death::Fin);
                         return true;

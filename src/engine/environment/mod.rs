@@ -73,6 +73,7 @@ pub struct Environment<R: Reactor> {
     /// Where bytes for hyper are read into.
     scratch: Vec<u8>,
     events: VecDeque<Event>,
+    /// Held connections on their way.
     opening: usize,
     next_ticket: u64,
     gathering: bool,

@@ -254,14 +254,19 @@ impl<R: Reactor> Environment<R> {
         self.failed(id, Trouble::TimedOut(after));
     }
 
-    pub(super) fn opening_ended(&mut self) {
-        self.opening -= 1;
-        self.reactor.hold_doorbell(self.opening > 0);
+    /// A connection that is not held keeps the loop alive no more while it is opened than afterwards.
+    pub(super) fn opening_ended(&mut self, id: ConnectionId) {
+        if self.connection(id).is_some_and(|connection| connection.is_held) {
+            self.opening -= 1;
+            self.reactor.hold_doorbell(self.opening > 0);
+        }
     }
 
-    pub(super) fn opening_began(&mut self) {
-        self.opening += 1;
-        self.reactor.hold_doorbell(true);
+    pub(super) fn opening_began(&mut self, id: ConnectionId) {
+        if self.connection(id).is_some_and(|connection| connection.is_held) {
+            self.opening += 1;
+            self.reactor.hold_doorbell(true);
+        }
     }
 
     pub(super) fn begin_opening(&mut self, id: ConnectionId) {
@@ -269,7 +274,7 @@ impl<R: Reactor> Environment<R> {
         let Some(connection) = self.connection(id) else { return };
         let Some(target) = connection.target.as_deref().cloned() else { return };
         connection.link = Link::Opening { _attempt: connect::open(id, connection.ticket, target, button) };
-        self.opening_began();
+        self.opening_began(id);
     }
 
     /// The connect timeout counts from `begin` on for this attempt. Answers the attempt's ticket.
@@ -288,7 +293,7 @@ impl<R: Reactor> Environment<R> {
     }
 
     fn opened(&mut self, id: ConnectionId, transport: Transport, now: Instant) {
-        self.opening_ended();
+        self.opening_ended(id);
         let Some(connection) = self.connection(id) else { return };
         if connection.is_secure() {
             connection.link = Link::Proving(Box::new(transport));
@@ -348,7 +353,7 @@ impl<R: Reactor> Environment<R> {
         if let Some(connection) = self.connection(id)
             && let Link::Opening { .. } = std::mem::replace(&mut connection.link, Link::None)
         {
-            self.opening_ended();
+            self.opening_ended(id);
         }
         self.told_trouble(id, trouble);
     }
