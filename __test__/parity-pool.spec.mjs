@@ -380,3 +380,28 @@ test('agent_is_an_http_agent_with_node_s_fields_and_maps', () => {
   assert.equal(actual.options.path, null)
   assert.equal(actual.options.noDelay, true)
 })
+
+parity('request_that_is_no_client_request_gets_a_socket', async (run) => {
+  const server = await run.http((req, res) => res.end('x'))
+  const agent = run.agent()
+  const socket = await new Promise((resolve) => {
+    agent.addRequest({ getHeader () {}, onSocket: resolve }, { host: '127.0.0.1', port: server.port })
+  })
+  if (socket.connecting) await once(socket, 'connect')
+  run.note('port', socket.remotePort === server.port)
+  agent.destroy()
+  await until(() => socket.closed)
+})
+
+parity('host_header_that_is_no_string_is_refused_alike', async (run) => {
+  const agent = run.agent()
+  for (const host of [[], ['a', 'b'], 5]) {
+    try {
+      http.request({ host: '127.0.0.1', port: 1, agent, headers: { host } })
+      run.note('taken')
+    } catch (error) {
+      run.note(error.code, error.message)
+    }
+  }
+  run.pool(agent, 'refused')
+})

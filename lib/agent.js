@@ -3,7 +3,7 @@
 const { AsyncResource } = require('node:async_hooks')
 const http = require('node:http')
 const startEnvironment = require('./environment.js')
-const { agentClosed, checkoutTimeout, connectError, queueFull, socketTimeout } = require('./errors.js')
+const { agentClosed, checkoutTimeout, connectError, invalidHost, queueFull, socketTimeout } = require('./errors.js')
 const { parseOptions, toNative, watchOptions } = require('./options.js')
 const { ForeignPlace, Place, placeOf } = require('./place.js')
 const { validate } = require('./connect.js')
@@ -33,7 +33,7 @@ const keepAliveOf = (res) => {
 }
 
 const isIdempotent = (req, retry) => retry.methods.has(req.method) ||
-  req.hasHeader('idempotency-key') || req.hasHeader('x-idempotency-key')
+  Boolean(req.hasHeader?.('idempotency-key') || req.hasHeader?.('x-idempotency-key'))
 
 const KEPT = -1
 const CLOSE = -2
@@ -319,7 +319,12 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
 
   // What agents of other protocols do more.
 
-  _serverName (req, options) { return undefined }
+  /** None without TLS; but as Node derives it there too, it finds a `Host` that is no string. */
+  _serverName (req, options) {
+    const header = options.servername === undefined && req.getHeader?.('host')
+    if (header && typeof header !== 'string') throw invalidHost(header)
+    return undefined
+  }
 
   _joined (place) {}
 

@@ -75,12 +75,22 @@ const nodeError = (Base, code, message) => {
   return error
 }
 
-const received = (value) => value === null || value === undefined
-  ? `Received ${value}`
-  : `Received type ${typeof value} (${inspect(value, { colors: false }).slice(0, 28)})`
+const received = (value) => {
+  if (value === null || value === undefined) return `Received ${value}`
+  if (typeof value === 'function') return `Received function ${value.name}`
+  if (typeof value === 'object') {
+    const { name } = value.constructor ?? {}
+    return name ? `Received an instance of ${name}` : `Received ${inspect(value, { depth: -1 })}`
+  }
+  const shown = inspect(value, { colors: false })
+  return `Received type ${typeof value} (${shown.length > 28 ? `${shown.slice(0, 25)}...` : shown})`
+}
 
 const invalidType = (name, expected, value) => nodeError(TypeError, 'ERR_INVALID_ARG_TYPE',
   `The "${name}" ${name.includes('.') ? 'property' : 'argument'} must be ${expected}. ${received(value)}`)
+
+/** Of a header `Host` that names no one server. */
+const invalidHost = (header) => invalidType('options.headers.host', 'of type string', header)
 
 const invalidValue = (name, reason, value) => nodeError(TypeError, 'ERR_INVALID_ARG_VALUE',
   `The ${name.includes('.') ? 'property' : 'argument'} '${name}' ${reason}. Received ${inspect(value)}`)
@@ -118,6 +128,7 @@ module.exports = {
   agentClosed,
   queueFull,
   checkoutTimeout,
+  invalidHost,
   invalidType,
   invalidValue,
   outOfRange,
