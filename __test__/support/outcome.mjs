@@ -5,6 +5,7 @@ import { collect, turns, until } from './wait.mjs'
 
 /** When `req` has closed: `{ status, text, errors, broken }`, the codes of its errors and of its response's. */
 export const outcome = (req) => new Promise((resolve) => {
+  assert.ok(!req.closed, 'asked too late: it has closed already')
   const errors = []
   const seen = { status: undefined, text: undefined, errors, broken: undefined }
   let body
