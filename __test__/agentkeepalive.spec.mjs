@@ -87,9 +87,10 @@ alike('counters_of_a_refused_connection_are_alike', async (server, agent) => {
 
 alike('counters_of_a_request_that_waits_too_long_are_alike', async (server, agent) => {
   const [error] = await once(http.get(to(server, agent)), 'error')
+  const held = Object.keys(agent.sockets)
   await closed(agent, 1)
   assert.equal(error.code, 'ERR_SOCKET_TIMEOUT')
-  return [error.code, error.message, error.timeout, COUNTERS.map((counter) => agent[counter])]
+  return [held, error.code, error.message, error.timeout, COUNTERS.map((counter) => agent[counter])]
 }, { options: { timeout: 50 }, starting: () => httpServer(() => {}) })
 
 alike('counters_of_an_idle_socket_that_expires_are_alike', async (server, agent) => {

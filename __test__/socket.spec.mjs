@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict'
 import http from 'node:http'
 import { httpServer, ok, rawServer, scripted } from './support/servers.mjs'
+import { assertNumbersAddUp } from './support/stats.mjs'
 import { collect, once, turns, until } from './support/wait.mjs'
-import { exchange, socketOf, to, within } from './support/within.mjs'
+import { exchange, socketOf, to, within, withinHoldfast } from './support/within.mjs'
 
 const plain = () => httpServer((req, res) => res.end('x'))
 const echo = () => httpServer((req, res) => req.pipe(res))
@@ -31,6 +32,18 @@ within('setters_return_the_socket', plain, async ({ server, agent }) => {
   socket.destroy()
   assert.equal(chain(), socket, 'when destroyed')
   assert.equal(socket.destroy(), socket)
+})
+
+withinHoldfast('Node takes it out of the pool, open')('close_that_somebody_else_emits_is_not_believed', plain, async ({ server, agent }) => {
+  const { socket } = await exchange(server, agent)
+  socket.emit('close')
+  assert.equal(Object.values(agent.freeSockets)[0][0], socket)
+  const next = await exchange(server, agent)
+  assert.equal(next.socket, socket)
+  next.socket.destroy()
+  const last = await exchange(server, agent)
+  assert.notEqual(last.socket, socket)
+  assertNumbersAddUp(agent, { idle: 1 })
 })
 
 within('idle_socket_has_no_data_listener', plain, async ({ server, agent }) => {

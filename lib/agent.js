@@ -346,6 +346,8 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
 
   _closed (place) {
     const { socket } = place
+    // Somebody else's word: the connection is open, and another would get its number.
+    if (!place.isForeign && !socket.destroyed) return
     this.totalSocketCount--
     this.closeSocketCount++
     if (place.isForeign) place.reason ??= socket.errored ? 'error' : 'destroyed'
@@ -449,6 +451,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     if (place.isIdle) return socket.destroy()
     const req = socket._httpMessage
     if (!this.options.timeout || !req || req.listenerCount('timeout') > 0) return
+    this.removeSocket(socket, place.options) // as agentkeepalive does, before anybody hears of it
     socket.destroy(socketTimeout(socket.timeout))
   }
 

@@ -196,10 +196,12 @@ impl<R: Reactor> Environment<R> {
         self.dispose(id);
     }
 
-    /// The embedder has let go of a closing connection: its place is free.
+    /// The embedder has let go of a closing connection: its place is free. Any other keeps its place.
     pub fn dispose(&mut self, id: ConnectionId) {
+        if !self.connection(id).is_some_and(|connection| matches!(connection.state, State::Closing(_))) {
+            return;
+        }
         let Some(connection) = self.connections.try_remove(id.0 as usize) else { return };
-        debug_assert!(matches!(connection.state, State::Closing(_)), "only closing connections are disposed of");
         if !connection.is_away {
             self.agent(connection.agent).pool.closed(connection.origin);
         }
