@@ -335,6 +335,28 @@ parity('create_connection_of_a_subclass_that_fails_fails_the_request', async (ru
   await run.done()
 })
 
+test('create_connection_s_socket_that_closes_twice_ends_no_other', { ...ours, skip: !isHoldfast && 'Node counts it twice' }, async () => {
+  const server = await httpServer((req, res) => res.end('x'))
+  const agent = new AgentUnderTest()
+  const createConnection = ({ host, port }) => net.connect({ host, port })
+  const next = async () => {
+    const req = http.get(to(server, agent, { createConnection }), (res) => res.resume())
+    await until(() => req.closed)
+    await turns(2)
+    return req.socket
+  }
+  const first = await next()
+  first.destroy()
+  await once(first, 'close')
+  const second = await next() // has its number
+  first.emit('close')
+  assert.equal(agent.totalSocketCount, 1)
+  assert.equal(await next(), second)
+  agent.destroy()
+  await until(() => agent.totalSocketCount === 0)
+  await server.stop()
+})
+
 // Node's agent ignores it.
 test('create_connection_of_the_request_is_used_and_its_socket_pooled', ours, async () => {
   const server = await httpServer((req, res) => res.end('x'))

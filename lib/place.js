@@ -144,6 +144,12 @@ class ForeignPlace extends Place {
     this.socket.destroy()
   }
 
+  /** Some sockets close more than once, and the number may be another's by then. */
+  leave () {
+    super.leave()
+    foreign.delete(this.socket)
+  }
+
   connectFailed () {
     this.giveUp?.(this.native.trouble(this.number))
   }
