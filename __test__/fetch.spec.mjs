@@ -348,7 +348,9 @@ describe('TLS and proxies', () => {
   const identity = root.issue({ names: ['DNS:localhost', 'IP:127.0.0.1'] })
   let plain, secure, http, socks
   before(async () => {
-    [plain, secure, http, socks] = await Promise.all([httpServer(echo), secureServer(identity, echo), tinyproxy(), microsocks()])
+    // Programs first: their ports are free until they have started.
+    [http, socks] = await Promise.all([tinyproxy(), microsocks()]);
+    [plain, secure] = await Promise.all([httpServer(echo), secureServer(identity, echo)])
   })
   after(() => Promise.all([plain, secure, http, socks].map((server) => server.stop())))
 

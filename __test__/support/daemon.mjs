@@ -15,6 +15,15 @@ const answers = (port) => new Promise((resolve) => {
   socket.on('error', () => resolve(false))
 })
 
+// A port is free until its program has it: those that start at the same time must not be given the same one.
+const given = new Set()
+const ownPort = async () => {
+  let port = await refusedPort()
+  while (given.has(port)) port = await refusedPort()
+  given.add(port)
+  return port
+}
+
 /**
  * Writes `files({ folder, port })`, runs `command` with `args({ folder, port })`, and resolves when it answers, with
  * `{ port, folder, stop }`. `from` is the package that has the program.
@@ -22,7 +31,7 @@ const answers = (port) => new Promise((resolve) => {
 export const startDaemon = async ({ command, args, files = () => ({}), from = command }) => {
   const folder = await mkdtemp(join(tmpdir(), `holdfast-${command}-`))
   await chmod(folder, 0o755) // started by root, some serve it as nobody
-  const port = await refusedPort()
+  const port = await ownPort()
   for (const [name, text] of Object.entries(files({ folder, port }))) {
     await mkdir(dirname(join(folder, name)), { recursive: true })
     await writeFile(join(folder, name), text)
@@ -42,10 +51,12 @@ export const startDaemon = async ({ command, args, files = () => ({}), from = co
     throw failure
   }
   const stop = async () => {
-    const ended = once(child, 'exit')
     process.removeListener('exit', kill)
-    child.kill()
-    await ended
+    if (!failure) {
+      const ended = once(child, 'exit')
+      child.kill()
+      await ended
+    }
     await rm(folder, { recursive: true })
   }
   return { port, folder, stop }
