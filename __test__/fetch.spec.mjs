@@ -160,6 +160,7 @@ describe('connections', () => {
     await Promise.all(Array.from({ length: 12 }, async (_, n) => {
       assert.equal(await (await fetch(`${origin}/${n}`)).text(), '')
     }))
+    assert.equal(server.accepted.length, 2)
     assert.equal(orders.size, 2)
     for (const order of orders.values()) assert.deepEqual(order, [...order].sort((a, b) => a - b))
     assert.equal(agent.stats().opened, 2)

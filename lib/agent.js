@@ -3,7 +3,7 @@
 const { AsyncResource } = require('node:async_hooks')
 const http = require('node:http')
 const startEnvironment = require('./environment.js')
-const { agentClosed, checkoutTimeout, connectError, invalidHost, queueFull, socketTimeout } = require('./errors.js')
+const { agentClosed, checkoutTimeout, connectError, invalidType, queueFull, socketTimeout } = require('./errors.js')
 const { parseOptions, toNative, watchOptions } = require('./options.js')
 const { ForeignPlace, Place, placeOf } = require('./place.js')
 const { validate } = require('./connect.js')
@@ -319,11 +319,17 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
 
   // What agents of other protocols do more.
 
-  /** None without TLS; but as Node derives it there too, it finds a `Host` that is no string. */
+  /** None without TLS; but as Node derives it there too, it looks at the header. */
   _serverName (req, options) {
-    const header = options.servername === undefined && req.getHeader?.('host')
-    if (header && typeof header !== 'string') throw invalidHost(header)
+    if (options.servername === undefined) this._hostHeader(req)
     return undefined
+  }
+
+  /** A request's `Host`, which Node takes only as a string. */
+  _hostHeader (req) {
+    const header = req.getHeader?.('host')
+    if (header && typeof header !== 'string') throw invalidType('options.headers.host', 'of type string', header)
+    return header
   }
 
   _joined (place) {}

@@ -89,9 +89,6 @@ const received = (value) => {
 const invalidType = (name, expected, value) => nodeError(TypeError, 'ERR_INVALID_ARG_TYPE',
   `The "${name}" ${name.includes('.') ? 'property' : 'argument'} must be ${expected}. ${received(value)}`)
 
-/** Of a header `Host` that names no one server. */
-const invalidHost = (header) => invalidType('options.headers.host', 'of type string', header)
-
 const invalidValue = (name, reason, value) => nodeError(TypeError, 'ERR_INVALID_ARG_VALUE',
   `The ${name.includes('.') ? 'property' : 'argument'} '${name}' ${reason}. Received ${inspect(value)}`)
 
@@ -128,7 +125,6 @@ module.exports = {
   agentClosed,
   queueFull,
   checkoutTimeout,
-  invalidHost,
   invalidType,
   invalidValue,
   outOfRange,

@@ -2,7 +2,6 @@
 // What an agent for HTTPS has beyond one for HTTP: names of servers, sessions, options of TLS. A mixin.
 const net = require('node:net')
 const { pooledAgent } = require('../agent.js')
-const { invalidHost } = require('../errors.js')
 const { CONTEXT_OPTIONS, refuseUnsupported } = require('./context.js')
 const { fingerprint, numberOf } = require('./fingerprint.js')
 const { TlsSocket } = require('./socket.js')
@@ -18,7 +17,6 @@ const FIELDS = [...new Set([...CONTEXT_OPTIONS, ...ADDED, 'rejectUnauthorized', 
 
 /** `a.example` of `a.example:443`, `::1` of `[::1]:443`. */
 const hostOf = (header) => {
-  if (typeof header !== 'string') throw invalidHost(header)
   if (header[0] !== '[') return header.split(':', 1)[0]
   const end = header.indexOf(']')
   return end === -1 ? header : header.slice(1, end)
@@ -54,7 +52,7 @@ const securedAgent = (Base) => class extends pooledAgent(Base, SETTINGS) {
   _serverName (req, options) {
     const given = this.options.servername ?? options.servername
     if (given || given === '') return given
-    const header = req.getHeader('host')
+    const header = this._hostHeader(req)
     const host = header || (this.options.host ?? options.host)
     if (host !== this.#lastHost) {
       const name = header ? hostOf(host) : host
