@@ -9,7 +9,6 @@ const { ForeignPlace, Place, placeOf } = require('./place.js')
 const { validate } = require('./connect.js')
 const { report } = require('./diagnostics.js')
 const { countingAgent } = require('./agentkeepalive.js')
-const { checkout, release } = require('../native.js')
 const { addTo, removeFrom } = require('./maps.js')
 const { contextFor } = require('./tls/context.js')
 const { numberOf } = require('./tls/fingerprint.js')
@@ -113,7 +112,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     const retry = policyOfRequest(options, this.#retry)
     this.#syncLimits()
     this.sockets[origin.name] ??= []
-    const answer = checkout(this.#environment.number, this.#number, origin.number, isIdempotent(req, retry))
+    const answer = this.#environment.calls.checkout(this.#number, origin.number, isIdempotent(req, retry))
     if (retry !== this.#retry && answer < WAITERS) this.#native.setPolicy(placeNumber(answer), retry.native)
     if (answer < 0) this.#open(req, this.#merged(options, servername), -1 - answer, origin, this.#answer(req))
     else if (answer < WAITERS) this.#reuse(req, this.#environment.places[answer])
@@ -410,7 +409,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     this.requestCount++
     if (!socket.writable) return socket.destroy()
     this.#noteHint(place)
-    const answer = release(this.#environment.number, place.number, this.#mayLiveOn(place))
+    const answer = this.#environment.calls.release(place.number, this.#mayLiveOn(place))
     if (answer === CLOSE) return socket.destroy()
     if (answer === KEPT) return this.#rest(place)
     this.#answerWaiter(answer, place.number, ({ req, resource }) => {

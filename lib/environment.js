@@ -61,7 +61,7 @@ class Environment {
 
   constructor () {
     this.native = new NativeEnvironment(new Uint8Array(this.#table.buffer), this, this.#deliver, HANG_UP_IS_END)
-    this.number = this.native.number
+    this.calls = this.native.calls()
     this.#lendSlabs()
   }
 

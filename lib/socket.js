@@ -9,7 +9,6 @@ const { handOver } = require('./handover.js')
 const { insecureError } = require('./tls/errors.js')
 const { resolveTarget } = require('./connect.js')
 const constants = require('./constants.js')
-const { writeBytes, writeString } = require('../native.js')
 
 const TAKEN = 0
 
@@ -252,19 +251,19 @@ const engineSocket = (Base) => class extends Base {
   }
 
   #writeOne (chunk, encoding, more) {
-    const { environment, number } = this._place
+    const { environment: { calls }, number } = this._place
     const isText = typeof chunk === 'string'
     if (isText && (encoding === 'latin1' || encoding === 'binary')) {
       this.#bytesWritten += chunk.length
-      return writeString(environment.number, number, chunk, false, more)
+      return calls.writeString(number, chunk, false, more)
     }
     if (isText && (encoding === 'utf8' || encoding === 'utf-8')) {
       this.#bytesWritten += Buffer.byteLength(chunk)
-      return writeString(environment.number, number, chunk, true, more)
+      return calls.writeString(number, chunk, true, more)
     }
     const bytes = isText ? Buffer.from(chunk, encoding) : chunk
     this.#bytesWritten += bytes.length
-    return writeBytes(environment.number, number, bytes, more)
+    return calls.writeBytes(number, bytes, more)
   }
 
   _final (done) {

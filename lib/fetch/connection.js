@@ -2,7 +2,6 @@
 // A pooled connection whose HTTP the engine speaks, in the place where other agents have a socket.
 const { connectError, familyOf, systemError } = require('../errors.js')
 const { resolveTarget, validate } = require('../connect.js')
-const { finishBody, pushBody, speak, takeHead, takeTrailers } = require('../../native.js')
 const { beginHandshake, protocolsOf } = require('../tls/handshake.js')
 const { insecureError, tlsError } = require('../tls/errors.js')
 const { isRefused, judge } = require('../tls/verdict.js')
@@ -173,7 +172,7 @@ class Connection {
     const isLast = !this.#pool.keepsAlive || request.reset || request.method === 'CONNECT'
     const head = writeHead(request, this.#pool.lineOf(this._place, request), isLast)
     const hasBody = request.body !== null
-    const misfit = speak(environment.number, number, head, hasBody, this.#pool.limits.maxHeaderSize)
+    const misfit = environment.calls.speak(number, head, hasBody, this.#pool.limits.maxHeaderSize)
     if (misfit !== 0) return exchange.fail(this.#misfit(misfit))
     if (channels.sendHeaders.hasSubscribers) channels.sendHeaders.publish({ request, headers: headText(head), socket: this })
     this.#patience.forHead(request.headersTimeout ?? this.#pool.limits.headersTimeout)
@@ -203,10 +202,10 @@ class Connection {
       /** What was told of when it was pushed before. */
       repeat (bytes) {
         connection.bytesWritten += bytes.byteLength
-        return pushBody(environment.number, number, bytes)
+        return environment.calls.pushBody(number, bytes)
       },
       finish () {
-        finishBody(environment.number, number)
+        environment.calls.finishBody(number)
         connection.#patience.restart()
         connection.#pump = undefined
         exchange.requestSent()
@@ -227,7 +226,7 @@ class Connection {
     const exchange = this.#exchange
     const { environment, number } = this._place
     if (exchange === undefined) return
-    const pairs = takeHead(environment.number, number).split('\n')
+    const pairs = environment.calls.takeHead(number).split('\n')
     const statusText = pairs.shift()
     if (isUpgrade) return this.#upgrade(exchange, status, pairs, statusText)
     let length = 0
@@ -263,7 +262,7 @@ class Connection {
     const exchange = this.#exchange
     if (exchange === undefined) return
     const { environment, number } = this._place
-    const trailers = hasTrailers ? takeTrailers(environment.number, number).split('\n') : []
+    const trailers = hasTrailers ? environment.calls.takeTrailers(number).split('\n') : []
     const isKept = isReusable && !exchange.request.reset && this.#pump === undefined
     this.#leave(exchange)
     // First: who hears of the end may ask for the next at once.

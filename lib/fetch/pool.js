@@ -10,7 +10,6 @@ const { parseRetry } = require('../retry.js')
 const { contextFor } = require('../tls/context.js')
 const { rejectsUnauthorized } = require('../tls/verdict.js')
 const { TransientMap, TransientSet } = require('../transient.js')
-const { checkout, release } = require('../../native.js')
 const { Connection } = require('./connection.js')
 const { FetchOrigins } = require('./origins.js')
 const { InvalidArgumentError } = require('./errors.js')
@@ -94,7 +93,7 @@ class Pool {
 
   #checkOut (exchange) {
     const origin = exchange.origin = this.#origins.of(exchange.request)
-    const answer = checkout(this.#environment.number, this.#number, origin.number, exchange.isIdempotent)
+    const answer = this.#environment.calls.checkout(this.#number, origin.number, exchange.isIdempotent)
     if (answer === Infinity) {
       exchange.fail(queueFull(this.#settings.options.queueLimit))
       return true
@@ -260,7 +259,7 @@ class Pool {
     const { _place: place } = connection
     if (connection.isStream) return this.#dropStream(place)
     const isKept = isReusable && (this.keepsAlive || place.origin.waiting > 0)
-    const answer = release(this.#environment.number, place.number, isKept)
+    const answer = this.#environment.calls.release(place.number, isKept)
     if (answer === CLOSE) return connection.destroy()
     if (answer === KEPT) {
       place.isIdle = true

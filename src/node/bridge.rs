@@ -25,17 +25,6 @@ const GATHER_FROM: usize = 2;
 
 pub(super) type Engine = Environment<UvReactor>;
 
-thread_local! {
-    /// The environments of this thread: one, but for embedders that run several.
-    static BRIDGES: RefCell<Vec<Option<Rc<Bridge>>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// The environment of that number, unless it has ended.
-#[cfg(not(test))]
-pub(super) fn bridge(number: u32) -> Option<Rc<Bridge>> {
-    BRIDGES.with_borrow(|bridges| bridges.get(number as usize).cloned().flatten())
-}
-
 /// What one JavaScript environment's loop drives. Owned by its class instance, its handles and its cleanup hook.
 pub(super) struct Bridge {
     /// `None` once the environment has ended.
@@ -44,7 +33,6 @@ pub(super) struct Bridge {
     events: RefCell<EventTable>,
     callback: Callback,
     ready: ReadyList,
-    number: u32,
     /// Something happened since the last turn.
     is_woken: Cell<bool>,
     is_delivering: Cell<bool>,
@@ -66,9 +54,7 @@ impl Bridge {
                 "holdfast needs the event loop of Node.js, and this runtime has no {missing}"
             ))
         })?;
-        let number = BRIDGES.with_borrow(|bridges| u32::try_from(bridges.len()).unwrap_or(u32::MAX));
         let bridge = Rc::new(Self {
-            number,
             engine: RefCell::new(None),
             slabs: RefCell::default(),
             events: RefCell::new(events),
@@ -84,14 +70,8 @@ impl Bridge {
             .map_err(|status| napi::Error::from_reason(format!("libuv refused a handle with status {status}")))?;
         let ringer = reactor.ringer().ok_or_else(|| napi::Error::from_reason("a new reactor has a doorbell"))?;
         *bridge.engine.borrow_mut() = Some(Environment::new(reactor, ringer));
-        BRIDGES.with_borrow_mut(|bridges| bridges.push(Some(Rc::clone(&bridge))));
         js::on_cleanup(env, Rc::into_raw(Rc::clone(&bridge)).cast_mut().cast(), end)?;
         Ok(bridge)
-    }
-
-    /// What [`bridge`] finds it by.
-    pub(super) fn number(&self) -> u32 {
-        self.number
     }
 
     /// Lets JavaScript ask the engine something. A panic becomes an exception.
@@ -201,11 +181,6 @@ impl Bridge {
     /// Closes everything, in the order in which it cannot be called any more.
     fn end(&self, hook: sys::napi_async_cleanup_hook_handle) {
         self.hook.set(Some(hook));
-        BRIDGES.with_borrow_mut(|bridges| {
-            if let Some(place) = bridges.get_mut(self.number as usize) {
-                *place = None;
-            }
-        });
         let engine = self.engine.borrow_mut().take();
         if let Some(mut engine) = engine {
             engine.abandon();

@@ -100,7 +100,7 @@ pub struct NativeDetached {
 #[napi]
 #[derive(Debug)]
 pub struct NativeEnvironment {
-    bridge: Rc<Bridge>,
+    pub(super) bridge: Rc<Bridge>,
 }
 
 /// A live connection's number; `-1 - number` of a new one; `-1 - number` less 2^32 of a stream; a waiter's number; or
@@ -163,12 +163,6 @@ impl NativeEnvironment {
         let bridge = Bridge::start(&env, callback, EventTable::new(Lent::new(&env, &events)?))?;
         bridge.call(|engine| engine.set_hang_up_is_end(hang_up_is_end))?;
         Ok(Self { bridge })
-    }
-
-    /// What the functions of `hot` call this environment.
-    #[napi(getter)]
-    pub fn number(&self) -> u32 {
-        self.bridge.number()
     }
 
     /// As an exception that nobody caught.
