@@ -1,16 +1,14 @@
 //! Heads: a request's from the text that the embedder wrote, an answer's as the server wrote it.
 
+use std::mem::MaybeUninit;
+
 use bytes::Bytes;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, Scheme};
-use http::{Method, Request, Uri, Version};
+use http::{Method, Request, StatusCode, Uri, Version};
+use httparse::{Header, ParserConfig, Status};
 
 use super::Breakage;
-
-/// So many headers an answer may have.
-pub(super) const MOST_HEADERS: usize = 500;
 
 /// Part of a request that HTTP cannot have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,32 +100,55 @@ pub(super) struct AnswerHead {
     pub(super) text: Vec<u8>,
     /// Its bytes.
     pub(super) length: usize,
+    /// What is wrong with it by more than HTTP's grammar.
+    pub(super) verdict: Result<(), Breakage>,
 }
 
+/// The headers that say where an answer ends, and whether the connection does: all that hyper needs.
+const FRAMING: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
+
 impl AnswerHead {
-    /// The first head in `bytes`, once it is whole. hyper finds out what is wrong with one, by the same parser.
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut headers = [httparse::EMPTY_HEADER; 64];
-        let mut many;
-        let mut answer = httparse::Response::new(&mut headers);
-        let mut parsed = answer.parse(bytes);
+    /// The first head in `bytes`, once it is whole; `framing` becomes the same without what hyper has no use for.
+    pub(super) fn parse(bytes: &[u8], framing: &mut Vec<u8>) -> httparse::Result<Self> {
+        framing.clear();
+        let (mut few, mut many) = ([MaybeUninit::uninit(); 64], Vec::new());
+        let config = ParserConfig::default();
+        let mut answer = httparse::Response::new(&mut []);
+        let mut parsed = config.parse_response_with_uninit_headers(&mut answer, bytes, &mut few);
         if parsed == Err(httparse::Error::TooManyHeaders) {
-            many = vec![httparse::EMPTY_HEADER; MOST_HEADERS];
-            answer = httparse::Response::new(&mut many);
-            parsed = answer.parse(bytes);
+            many.resize(bytes.len() / SHORTEST, MaybeUninit::uninit());
+            parsed = config.parse_response_with_uninit_headers(&mut answer, bytes, &mut many);
         }
-        let Ok(httparse::Status::Complete(length)) = parsed else { return None };
+        let Status::Complete(length) = parsed? else { return Ok(Status::Partial) };
+        let status = StatusCode::from_u16(answer.code.unwrap_or_default()).map_err(|_| httparse::Error::Status)?;
+        let version: &[u8] = if answer.version == Some(0) { b"HTTP/1.0 " } else { b"HTTP/1.1 " };
         let mut text = Vec::with_capacity(length);
         text.extend_from_slice(answer.reason.unwrap_or_default().as_bytes());
-        for header in answer.headers.iter() {
+        // hyper keeps a reason that it would not have written itself.
+        let reason = status.canonical_reason().unwrap_or_default();
+        let mut frame = |parts: [&[u8]; 4]| parts.iter().for_each(|part| framing.extend_from_slice(part));
+        frame([version, status.as_str().as_bytes(), b" ", reason.as_bytes()]);
+        for Header { name, value } in answer.headers.iter() {
             text.push(b'\n');
-            text.extend_from_slice(header.name.as_bytes());
+            text.extend_from_slice(name.as_bytes());
             text.push(b'\n');
-            text.extend_from_slice(header.value);
+            text.extend_from_slice(value);
+            if FRAMING.iter().any(|needed| needed.eq_ignore_ascii_case(name)) {
+                frame([b"\r\n", name.as_bytes(), b": ", value]);
+            }
         }
-        Some(Self { status: answer.code?, text, length })
+        framing.extend_from_slice(b"\r\n\r\n");
+        Ok(Status::Complete(Self { status: status.as_u16(), text, length, verdict: judge(answer.headers) }))
+    }
+
+    /// Whether another head follows.
+    pub(super) fn is_informational(&self) -> bool {
+        (100..200).contains(&self.status) && self.status != 101
     }
 }
+
+/// `a:\n`
+const SHORTEST: usize = 3;
 
 /// `name \n value`, and so on.
 pub(super) fn flat(headers: &HeaderMap) -> Vec<u8> {
@@ -144,13 +165,13 @@ pub(super) fn flat(headers: &HeaderMap) -> Vec<u8> {
 }
 
 /// Two ways to say how long a body is are one too many: whoever stands in between may have believed the other.
-pub(super) fn judge(headers: &HeaderMap) -> Result<(), Breakage> {
-    let is_both = headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING);
+fn judge(headers: &[Header<'_>]) -> Result<(), Breakage> {
+    let all = |name: &'static str| headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
     // hyper takes what means the same number; others may not (`030` and `30`).
-    let mut lengths =
-        headers.get_all(CONTENT_LENGTH).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let mut lengths = all("content-length").flat_map(|header| header.value.split(|byte| *byte == b','));
     let first = lengths.next().map(<[u8]>::trim_ascii);
     let agree = lengths.all(|other| Some(other.trim_ascii()) == first);
+    let is_both = first.is_some() && all("transfer-encoding").next().is_some();
     if is_both || !agree { Err(Breakage::Length) } else { Ok(()) }
 }
 
@@ -177,12 +198,13 @@ mod tests {
 
     #[test]
     fn lengths_agree_to_the_letter() {
-        let judged = |values: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(CONTENT_LENGTH, HeaderValue::from_str(value).expect("a value"));
-            }
-            judge(&headers)
+        let judged = |values: &[&'static str]| {
+            judge(
+                &values
+                    .iter()
+                    .map(|value| Header { name: "Content-Length", value: value.as_bytes() })
+                    .collect::<Vec<_>>(),
+            )
         };
         assert_eq!(judged(&["30", "30"]), Ok(()));
         assert_eq!(judged(&["30, 30"]), Ok(()));
@@ -210,12 +232,34 @@ mod tests {
         assert_eq!(request.headers().keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-a"]);
     }
 
+    fn whole(bytes: &[u8]) -> (AnswerHead, String) {
+        let mut framing = b"of the last one".to_vec();
+        let Ok(Status::Complete(head)) = AnswerHead::parse(bytes, &mut framing) else { panic!("a head") };
+        (head, String::from_utf8(framing).expect("text"))
+    }
+
     #[test]
     fn answer_is_told_as_written() {
-        let head = AnswerHead::parse(b"HTTP/1.1 200 Fine\r\nSet-Cookie: a\r\nX: b\r\nset-cookie: c\r\n\r\nbody")
-            .expect("whole");
+        let (head, _) = whole(b"HTTP/1.1 200 Fine\r\nSet-Cookie: a\r\nX: b\r\nset-cookie: c\r\n\r\nbody");
         assert_eq!((head.status, head.length), (200, 57));
         assert_eq!(head.text, b"Fine\nSet-Cookie\na\nX\nb\nset-cookie\nc");
-        assert!(AnswerHead::parse(b"HTTP/1.1 200 Fine\r\nSet").is_none());
+        assert_eq!(AnswerHead::parse(b"HTTP/1.1 200 Fine\r\nSet", &mut Vec::new()).map(|it| it.is_partial()), Ok(true));
+    }
+
+    #[test]
+    fn hyper_is_told_where_it_ends() {
+        let (_, framing) = whole(
+            b"HTTP/1.0 404 Gone fishing\r\nDate: now\r\nCONNECTION:keep-alive\r\ncontent-Length:\t3\r\nconnection: x\r\n\r\n",
+        );
+        assert_eq!(
+            framing,
+            "HTTP/1.0 404 Not Found\r\nCONNECTION: keep-alive\r\ncontent-Length: 3\r\nconnection: x\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn answer_may_have_as_many_headers_as_fit() {
+        let head = format!("HTTP/1.1 200 OK\n{}\n", "a:\n".repeat(5000));
+        assert_eq!(whole(head.as_bytes()).0.text.len(), 2 + 5000 * 3);
     }
 }

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 
 use super::body::Outgoing;
-use super::head::{AnswerHead, MOST_HEADERS, flat, judge};
+use super::head::{AnswerHead, flat};
 use super::wire::Wire;
 use super::{Breakage, RequestHead};
 
@@ -61,6 +61,8 @@ pub(crate) struct Speaker {
     request: Outgoing,
     is_connect: bool,
     answer: Option<Answer>,
+    /// The answer's last head, which hyper has not taken yet.
+    head: Option<AnswerHead>,
     body: Option<Incoming>,
     heads: VecDeque<Vec<u8>>,
     chunk: Bytes,
@@ -75,8 +77,7 @@ impl Speaker {
         let wire = Wire::default();
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
-        let handshake =
-            http1::Builder::new().max_headers(MOST_HEADERS).max_header_size(limits.head).handshake(wire.clone());
+        let handshake = http1::Builder::new().max_header_size(limits.head).handshake(wire.clone());
         let Poll::Ready(Ok((sender, connection))) = std::pin::pin!(handshake).poll(&mut Context::from_waker(&waker))
         else {
             return None;
@@ -92,6 +93,7 @@ impl Speaker {
             request: Outgoing::none(),
             is_connect: false,
             answer: None,
+            head: None,
             body: None,
             heads: VecDeque::new(),
             chunk: Bytes::new(),
@@ -111,6 +113,7 @@ impl Speaker {
         self.wire.begin(names);
         self.request = if has_body { Outgoing::default() } else { Outgoing::none() };
         self.is_connect = *request.method() == Method::CONNECT;
+        self.head = None;
         self.heads.clear();
         self.trailers = None;
         self.is_awaited = false;
@@ -223,9 +226,12 @@ impl Speaker {
         }
         loop {
             self.woken.0.store(false, Ordering::Relaxed);
+            if let Some(told) = self.hear_head() {
+                return Some(told);
+            }
             self.drive();
             let told = match (&mut self.answer, &mut self.body) {
-                (Some(_), _) => self.hear_head(),
+                (Some(_), _) => self.hear_answer(),
                 (None, Some(_)) if is_flowing => self.hear_body(),
                 (None, _) => None,
             };
@@ -243,52 +249,43 @@ impl Speaker {
         }
     }
 
+    /// Looks whether a head has come. hyper hides all but the last, and names and order of its headers.
     fn hear_head(&mut self) -> Option<Told> {
-        let answer = self.answer.as_mut()?;
-        let Poll::Ready(answered) = answer.as_mut().poll(&mut Context::from_waker(&self.waker)) else {
-            return self.hear_informational();
-        };
-        // hyper hides these, and reads on.
-        if let Some(told) = self.hear_informational() {
-            self.answer = Some(Box::pin(std::future::ready(answered)));
-            return Some(told);
+        self.answer.as_ref()?;
+        match self.wire.take_head(self.limits.head) {
+            Ok(None) => None,
+            Ok(Some(head)) if head.is_informational() => {
+                self.heads.push_back(head.text);
+                Some(Told::Head { status: head.status, is_upgrade: false })
+            }
+            Err(breakage) | Ok(Some(AnswerHead { verdict: Err(breakage), .. })) => {
+                self.answer = None;
+                Some(Told::Broken(breakage))
+            }
+            Ok(Some(head)) => {
+                self.head = Some(head);
+                None
+            }
         }
+    }
+
+    fn hear_answer(&mut self) -> Option<Told> {
+        let answer = self.answer.as_mut()?;
+        let Poll::Ready(answered) = answer.as_mut().poll(&mut Context::from_waker(&self.waker)) else { return None };
         self.answer = None;
         let response = match answered {
             Ok(response) => response,
             Err(error) => return Breakage::of(&error).map(Told::Broken),
         };
-        if let Err(breakage) = judge(response.headers()) {
-            return Some(Told::Broken(breakage));
-        }
-        let head = self.wire.tapped(|bytes| (0, AnswerHead::parse(bytes)));
-        self.wire.stop_tapping();
-        let Some(AnswerHead { status, text, length }) = head else { return Some(Told::Broken(Breakage::Header)) };
-        if length > self.limits.head {
-            return Some(Told::Broken(Breakage::HeadTooLarge));
-        }
+        let Some(AnswerHead { status, text, .. }) = self.head.take() else {
+            return Some(Told::Broken(Breakage::Header));
+        };
         self.heads.push_back(text);
         let is_upgrade = status == 101 || self.is_connect && (200..300).contains(&status);
         if !is_upgrade {
             self.body = Some(response.into_body());
-            // The body, or its end, may be there already.
-            self.waker.wake_by_ref();
         }
         Some(Told::Head { status, is_upgrade })
-    }
-
-    fn hear_informational(&mut self) -> Option<Told> {
-        let head = self.wire.tapped(|bytes| {
-            let head = if bytes.starts_with(b"HTTP/1.1 1") || bytes.starts_with(b"HTTP/1.0 1") {
-                AnswerHead::parse(bytes).filter(|head| head.status != 101)
-            } else {
-                None
-            };
-            (head.as_ref().map_or(0, |head| head.length), head)
-        })?;
-        self.heads.push_back(head.text);
-        self.waker.wake_by_ref();
-        Some(Told::Head { status: head.status, is_upgrade: false })
     }
 
     fn hear_body(&mut self) -> Option<Told> {

@@ -7,8 +7,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use httparse::Status;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Breakage;
+use super::head::AnswerHead;
 
 /// One end of it; hyper has the other.
 #[derive(Clone, Debug, Default)]
@@ -25,18 +29,49 @@ struct Shared {
     written: Vec<u8>,
     /// The kernel has not taken what was written before.
     is_full: bool,
-    /// What was read since the request began, until the answer's head is whole.
-    tap: Option<Vec<u8>>,
+    /// An answer's head has not come as a whole: hyper reads nothing before.
+    awaits_head: bool,
+    /// What hyper reads instead of the head.
+    framing: Vec<u8>,
     /// Names of the request's headers as the caller wrote them; hyper has them in lower case.
     names: Vec<Bytes>,
 }
 
 impl Wire {
-    /// A request begins: its headers are called so, and its answer's head is listened to.
+    /// A request begins: its headers are called so, and its answer's head is awaited.
     pub(super) fn begin(&self, names: Vec<Bytes>) {
         let shared = &mut *self.0.borrow_mut();
         shared.names = names;
-        shared.tap.get_or_insert_default().clear();
+        shared.awaits_head = true;
+        shared.framing.clear();
+    }
+
+    /// Takes the next head of the answer, of up to `most` bytes, once it is whole; behind the last one hyper reads on. It
+    /// reads as it came what is no head, or was cut off by the connection's end: it knows what is wrong.
+    pub(super) fn take_head(&self, most: usize) -> Result<Option<AnswerHead>, Breakage> {
+        let shared = &mut *self.0.borrow_mut();
+        if !shared.awaits_head {
+            return Ok(None);
+        }
+        let unread = shared.received.get(shared.read..shared.end).unwrap_or_default();
+        let head = match AnswerHead::parse(unread, &mut shared.framing) {
+            Ok(Status::Complete(head)) => head,
+            Ok(Status::Partial) if unread.len() > most => return Err(Breakage::HeadTooLarge),
+            Ok(Status::Partial) => {
+                shared.awaits_head = !shared.has_ended;
+                return Ok(None);
+            }
+            Err(_) => {
+                shared.awaits_head = false;
+                return Ok(None);
+            }
+        };
+        if head.length > most {
+            return Err(Breakage::HeadTooLarge);
+        }
+        shared.read += head.length;
+        shared.awaits_head = head.is_informational();
+        Ok(Some(head))
     }
 
     /// Puts in what has come, the first `count` bytes of `memory`; [`Wire::reclaim`] gives that back.
@@ -64,9 +99,10 @@ impl Wire {
         self.0.borrow_mut().has_ended = true;
     }
 
-    /// Whether something has come that hyper did not want yet.
+    /// Whether something has come that hyper did not want yet; a part of a head is not there for it.
     pub(super) fn has_unread(&self) -> bool {
-        !self.0.borrow().unread().is_empty()
+        let shared = self.0.borrow();
+        !shared.awaits_head && !shared.unread().is_empty()
     }
 
     /// Takes what was written.
@@ -89,20 +125,6 @@ impl Wire {
 
     pub(super) fn is_full(&self) -> bool {
         self.0.borrow().is_full
-    }
-
-    /// Looks at what was read of the answer's head, and takes `work`'s count of bytes off its front.
-    pub(super) fn tapped<T>(&self, work: impl FnOnce(&[u8]) -> (usize, T)) -> T {
-        let shared = &mut *self.0.borrow_mut();
-        let tap = shared.tap.get_or_insert_default();
-        let (count, answer) = work(tap);
-        drop(tap.drain(..count.min(tap.len())));
-        answer
-    }
-
-    /// The answer's head is whole.
-    pub(super) fn stop_tapping(&self) {
-        self.0.borrow_mut().tap = None;
     }
 
     /// Takes what hyper has not read.
@@ -133,18 +155,20 @@ impl Shared {
     }
 
     /// Has `put` take up to `room` bytes of what has come, or none at its end.
-    fn read(&mut self, room: usize, put: impl FnOnce(&[u8])) -> Poll<()> {
-        let unread = self.received.get(self.read..self.end).unwrap_or_default();
-        if unread.is_empty() {
-            return if self.has_ended { Poll::Ready(()) } else { Poll::Pending };
+    fn read(&mut self, room: usize, mut put: impl FnMut(&[u8])) -> Poll<()> {
+        if self.awaits_head {
+            return Poll::Pending;
         }
+        let framing = self.framing.get(..room).unwrap_or(&self.framing);
+        put(framing);
+        let (told, room) = (framing.len(), room - framing.len());
+        drop(self.framing.drain(..told));
+        let unread = self.unread();
         let bytes = unread.get(..room).unwrap_or(unread);
         put(bytes);
-        if let Some(tap) = &mut self.tap {
-            tap.extend_from_slice(bytes);
-        }
-        self.read += bytes.len();
-        Poll::Ready(())
+        let count = bytes.len();
+        self.read += count;
+        if told + count > 0 || self.has_ended { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -222,5 +246,61 @@ mod tests {
         let mut head = b"GET / HTTP/1.1\r\nhost: a\r\nx-a: host: X-A\r\nx-a: 2\r\n\r\nhost: body".to_vec();
         restore_names(&mut head, ["Host", "X-A", "x-A"].map(|name| Bytes::from_static(name.as_bytes())).to_vec());
         assert_eq!(head, b"GET / HTTP/1.1\r\nHost: a\r\nX-A: host: X-A\r\nx-A: 2\r\n\r\nhost: body");
+    }
+
+    /// What hyper would read now.
+    fn read(wire: &Wire) -> Option<String> {
+        let mut text = String::new();
+        let came = wire.0.borrow_mut().read(1024, |bytes| text.push_str(&String::from_utf8_lossy(bytes)));
+        came.is_ready().then_some(text)
+    }
+
+    /// The status of the head that is whole, if one is.
+    fn status(wire: &Wire) -> Option<u16> {
+        wire.take_head(1024).expect("not too large").map(|head| head.status)
+    }
+
+    fn feed(wire: &Wire, bytes: &[u8]) {
+        wire.feed(bytes.to_vec(), bytes.len());
+    }
+
+    #[test]
+    fn hyper_reads_the_framing_of_the_last_head_and_what_is_behind_it() {
+        let wire = Wire::default();
+        wire.begin(Vec::new());
+        feed(&wire, b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\nHTTP/1.1 200 OK\r\nX: y\r\nContent-Le");
+        assert_eq!((status(&wire), status(&wire), read(&wire)), (Some(100), None, None));
+        assert!(!wire.has_unread());
+        wire.reclaim();
+        feed(&wire, b"ngth: 1\r\n\r\nx");
+        assert_eq!((status(&wire), status(&wire)), (Some(200), None));
+        assert_eq!(read(&wire).as_deref(), Some("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"));
+        assert_eq!(read(&wire), None);
+    }
+
+    #[test]
+    fn hyper_reads_as_it_came_what_is_no_head() {
+        let cut = "HTTP/1.1 200 OK\r\nX";
+        for (bytes, has_ended) in [("SSH-2.0-x\r\n", false), ("HTTP/1.1 200 OK\r\na b: c\r\n\r\n", false), (cut, true)]
+        {
+            let wire = Wire::default();
+            wire.begin(Vec::new());
+            feed(&wire, bytes.as_bytes());
+            if has_ended {
+                wire.end();
+            }
+            assert_eq!(status(&wire), None);
+            assert_eq!(read(&wire).as_deref(), Some(bytes));
+        }
+    }
+
+    #[test]
+    fn head_has_its_limit_whole_or_not() {
+        for bytes in ["HTTP/1.1 200 OK\r\nX: y\r\n\r\n", "HTTP/1.1 200 OK\r\nX: y\r\n"] {
+            let wire = Wire::default();
+            wire.begin(Vec::new());
+            feed(&wire, bytes.as_bytes());
+            assert_eq!(wire.take_head(20).err(), Some(Breakage::HeadTooLarge));
+        }
     }
 }
