@@ -57,6 +57,7 @@ const ANSWERS = {
   no_end: always('FIN'),
   cut_within_the_head: always('HTTP/1.1 200 OK\r\nConte', 'FIN'),
   cut_within_the_body: always(`${OK}Content-Length: 9\r\n\r\nhello`, 'FIN'),
+  cut_within_the_last_body: always(`${OK}Connection: close\r\nContent-Length: 9\r\n\r\nhello`, 'FIN'),
   cut_within_a_chunk: always(`${OK}Transfer-Encoding: chunked\r\n\r\n9\r\nhello`, 'FIN'),
   switched_unasked: always('HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n')
 }
@@ -119,6 +120,8 @@ for (const modern of [false, true]) {
       iterable: () => ({ method: 'POST', body: (async function * () { yield 'he'; yield Buffer.from('llo') })() }),
       iterable_with_length: () => ({ method: 'POST', headers: { 'Content-Length': '5' }, body: (async function * () { yield 'hello' })() }),
       blob: { method: 'POST', body: new Blob(['hello']) },
+      blob_with_a_type: { method: 'POST', body: new Blob(['hello'], { type: 'text/x' }) },
+      blob_with_another_type: { method: 'POST', headers: ['Content-Type', 'text/y'], body: new Blob(['hello'], { type: 'text/x' }) },
       get_with_a_body: { method: 'GET', body: 'hello' },
       headers_as_a_list: { headers: ['X-A', '1', 'x-b', '2'] },
       headers_as_pairs: { headers: new Map([['X-A', '1'], ['x-b', ['2', '3']]]) },
@@ -198,6 +201,13 @@ describe('bad input', () => {
       assert.deepEqual(ours.events.map(([kind]) => kind).filter((kind) => kind !== 'start'), ['error'])
     })
   }
+
+  test('refuses_a_chunk_that_is_a_number', limits, async () => {
+    const [theirs, ours] = await both(always(BODY), (agent, origin) => {
+      return dispatched(agent, { origin, method: 'POST', body: (async function * () { yield 1 })() })
+    })
+    assert.deepEqual([ours.cause.name, ours.cause.code], [theirs.cause.name, theirs.cause.code])
+  })
 
   const HANDLERS = {
     nothing: undefined, number: 1, empty: {}, no_error: { onConnect () {} }, no_headers: { onConnect () {}, onError (error) { throw error } }

@@ -318,6 +318,55 @@ fn goodbye_to_an_idle_connection_is_heard_before_the_next_request() {
 }
 
 #[test]
+fn idle_connection_whose_peer_has_room_for_none_is_left() {
+    let server = PeerServer::start(
+        100,
+        vec![script(|peer| {
+            let stream = peer.until(HEADERS).stream;
+            peer.answer(stream, "served");
+            peer.until(PING);
+            peer.allow(0);
+            peer.wait_for_end();
+        })],
+    );
+    let interval = Duration::from_secs(60);
+    let mut driver = Driver::new(AgentOptions { ping_interval: Some(interval), ..options() });
+    let (carrier, done) = open(&mut driver, &server);
+    speak(&mut driver, done, GET, false);
+    until_complete(&mut driver, done, "served");
+    driver.pass(interval);
+    driver.turn();
+    driver.until_kernel_knows(carrier);
+    assert!(matches!(driver.checkout(true), Lease::New(_)), "another may have room");
+    driver.until_told(Event::Gone { id: carrier });
+}
+
+#[test]
+fn waiter_whose_peer_has_room_for_none_gets_another_connection() {
+    let server = PeerServer::start(
+        1,
+        vec![script(|peer| {
+            let stream = peer.until(HEADERS).stream;
+            peer.allow(0);
+            peer.answer(stream, "last");
+            peer.wait_for_end();
+        })],
+    );
+    let mut driver = Driver::new(options());
+    let (agent, origin) = (driver.agent, driver.origin);
+    driver.environment.set_shared(agent, origin, true);
+    let carrier = driver.reserve();
+    let waiter = driver.wait();
+    let first = open_reserved(&mut driver, &server, carrier);
+    speak(&mut driver, first, GET, false);
+    until_complete(&mut driver, first, "last");
+    let now = driver.now();
+    let (granted, lease) = driver.environment.grant(agent, now).expect("room");
+    assert!(granted == waiter && matches!(lease, Lease::New(_)), "{lease:?}");
+    driver.until_told(Event::Gone { id: carrier });
+}
+
+#[test]
 fn peer_that_answers_no_ping_is_given_up() {
     let server = PeerServer::start(
         100,

@@ -2,7 +2,8 @@
 // The body of a request, on its way into the engine: whole, or piece by piece as there is room.
 const { Buffer } = require('node:buffer')
 const { IncomingMessage } = require('node:http')
-const { InvalidArgumentError, RequestAbortedError, RequestContentLengthMismatchError } = require('./errors.js')
+const { invalidType } = require('../errors.js')
+const { RequestAbortedError, RequestContentLengthMismatchError } = require('./errors.js')
 const { isBlob, isFormData, isStream } = require('./request.js')
 
 /** Methods whose requests say so if their body is empty. */
@@ -18,12 +19,16 @@ const lengthOf = (body) => {
   return state && state.objectMode === false && state.ended === true && Number.isFinite(state.length) ? state.length : null
 }
 
-/** Boundary and type of a form are the platform's business. */
+/** A body that has a type tells it, unless the caller has told another. Boundary and type of a form are the platform's business. */
 const unfold = (request) => {
-  if (request.body === null || Buffer.isBuffer(request.body) || !isFormData(request.body)) return
-  const { body, headers } = new Response(request.body)
-  request.body = body
-  if (request.contentType === null) request.headers.push('content-type', headers.get('content-type'))
+  if (request.body === null || Buffer.isBuffer(request.body)) return
+  let type
+  if (isFormData(request.body)) {
+    const { body, headers } = new Response(request.body)
+    request.body = body
+    type = headers.get('content-type')
+  } else if (isBlob(request.body)) type = request.body.type
+  if (type && request.contentType === null) request.headers.push('content-type', type)
 }
 
 /** Makes the request's body and length fit each other: sets `request.contentLength` to what is to be said, or `null`. */
@@ -41,7 +46,7 @@ const bytesOf = (chunk) => {
   if (chunk instanceof Uint8Array) return chunk
   if (typeof chunk === 'string') return Buffer.from(chunk)
   if (ArrayBuffer.isView(chunk)) return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-  throw new InvalidArgumentError('chunks of a body must be strings or views of bytes')
+  throw invalidType('chunk', 'of type string or an instance of Buffer, TypedArray, or DataView', chunk)
 }
 
 /** Tells `fail` of a stream that breaks, or that closes before its end: both may happen long before its turn, or after it. */

@@ -7,7 +7,7 @@ const { insecureError, tlsError } = require('../tls/errors.js')
 const { isRefused, judge } = require('../tls/verdict.js')
 const channels = require('./channels.js')
 const { BodyPump } = require('./body.js')
-const { ConnectTimeoutError, InvalidArgumentError, parserError, SocketError } = require('./errors.js')
+const { ConnectTimeoutError, InvalidArgumentError, parserError, ResponseContentLengthMismatchError, SocketError } = require('./errors.js')
 const { bodyFollows, headText, writeHead } = require('./head.js')
 const { Patience } = require('./patience.js')
 const { toSocket } = require('./upgrade.js')
@@ -29,6 +29,9 @@ class Connection {
   #patience = new Patience(this)
   #isPaused = false
   #keepAliveHeader
+  /** The server says that it closes behind this answer, and how much of it has not come. */
+  #isLast = false
+  #lacks = 0
   #pool
   #hasConnected = false
   #context
@@ -234,26 +237,38 @@ class Connection {
       length = this.#readHead(pairs)
       this.#patience.forBody(exchange.request.bodyTimeout ?? this.#pool.limits.bodyTimeout)
     }
-    exchange.head(status, pairs, statusText, bodyFollows(exchange.request.method, status) ? length : 0)
+    this.#lacks = bodyFollows(exchange.request.method, status) ? length : 0
+    exchange.head(status, pairs, statusText, this.#lacks)
   }
 
   /** Takes the server's hint, and answers the length that it says. */
   #readHead (pairs) {
     let said = 0
+    this.#isLast = false
     for (let at = 0; at < pairs.length; at += 2) {
       const { length } = pairs[at]
-      if (length === 10 && pairs[at].toLowerCase() === 'keep-alive') {
-        if (pairs[at + 1] !== this.#keepAliveHeader) {
-          this.#keepAliveHeader = pairs[at + 1]
-          this._place.native.hint(this._place.number, this.#keepAliveHeader)
-        }
-      } else if (length === 14 && pairs[at].toLowerCase() === 'content-length') said = Number(pairs[at + 1])
+      if (length !== 10 && length !== 14) continue
+      const value = pairs[at + 1]
+      switch (pairs[at].toLowerCase()) {
+        case 'keep-alive':
+          if (value !== this.#keepAliveHeader) {
+            this.#keepAliveHeader = value
+            this._place.native.hint(this._place.number, value)
+          }
+          break
+        case 'connection':
+          this.#isLast = /\bclose\b/i.test(value)
+          break
+        case 'content-length':
+          said = Number(value)
+      }
     }
     return said
   }
 
   _received (chunk) {
     this.bytesRead += chunk.length
+    this.#lacks -= chunk.length
     this.#patience.restart()
     this.#exchange?.data(chunk)
   }
@@ -287,7 +302,8 @@ class Connection {
   }
 
   _ended () {
-    this._broke(new SocketError('other side closed', this.facts))
+    const isShort = this.#isLast && this.#lacks > 0
+    this._broke(isShort ? new ResponseContentLengthMismatchError() : new SocketError('other side closed', this.facts))
   }
 
   _failed (syscall, errno) {

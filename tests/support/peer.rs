@@ -51,9 +51,7 @@ impl Peer {
         let mut preface = vec![0; PREFACE.len()];
         peer.0.read_exact(&mut preface).expect("a preface");
         assert_eq!(preface, PREFACE);
-        let mut settings = MOST_STREAMS.to_vec();
-        settings.extend_from_slice(&most_streams.to_be_bytes());
-        peer.send(SETTINGS, 0, 0, &settings);
+        peer.allow(most_streams);
         peer
     }
 
@@ -113,6 +111,11 @@ impl Peer {
     /// Says goodbye: streams above `last` were not looked at.
     pub(crate) fn go_away(&mut self, last: u32) {
         self.send(GOAWAY, 0, 0, &[last.to_be_bytes(), 0u32.to_be_bytes()].concat());
+    }
+
+    /// Has room for so many streams from now on.
+    pub(crate) fn allow(&mut self, most_streams: u32) {
+        self.send(SETTINGS, 0, 0, &[&MOST_STREAMS[..], &most_streams.to_be_bytes()].concat());
     }
 
     /// Waits for the client's end, whatever comes before it.

@@ -159,9 +159,11 @@ impl Session {
         self.connection.max_concurrent_send_streams()
     }
 
-    /// Whether none can begin any more: the peer says so, or the connection is over.
+    /// Whether none can begin any more: the peer says so, or the connection is over. A peer that has room for none, and answers
+    /// none, may never have any again.
     pub(crate) fn is_closing(&mut self) -> bool {
         self.has_finished
+            || self.streams.is_empty() && self.most_streams() == 0
             || matches!(self.sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
     }
 

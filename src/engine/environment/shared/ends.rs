@@ -98,12 +98,14 @@ impl<R: Reactor> Environment<R> {
     /// One stream less: without any, the connection is idle, or its time has come.
     pub(super) fn stream_left(&mut self, carrier: ConnectionId) {
         let Some((agent, origin)) = self.place(carrier) else { return };
-        let Some(shared) = self.connection(carrier).and_then(|connection| connection.shared.as_ref()) else { return };
+        let Some(shared) = self.connection(carrier).and_then(|connection| connection.shared.as_mut()) else { return };
         if shared.streams > 0 {
             return self.tell_room(agent, origin);
         }
         if shared.is_retired {
             self.end_carrier(carrier, CloseReason::Finished);
+        } else if shared.session.is_closing() {
+            self.retire(carrier, CloseReason::Hint);
         } else {
             self.rest_carrier(carrier);
         }
