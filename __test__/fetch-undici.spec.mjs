@@ -1,9 +1,11 @@
 // undici's own callers and wrappers over a FetchAgent, in three generations.
 import assert from 'node:assert/strict'
+import { Buffer, File } from 'node:buffer'
 import process from 'node:process'
 import { PassThrough, Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { describe, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
 import { FetchAgent } from '../index.mjs'
 import { httpServer } from './support/servers.mjs'
 import { assertStats } from './support/outcome.mjs'
@@ -19,7 +21,9 @@ const start = async () => {
   const server = await httpServer(async (req, res) => {
     if (req.url === '/redirect') return res.writeHead(302, { Location: '/' }).end()
     if (req.url === '/flaky' && flaky++ < 2) return res.writeHead(503).end('busy')
+    if (req.url === '/gzip') return res.setHeader('Content-Encoding', 'gzip').end(gzipSync('unpacked'))
     const body = await collect(req)
+    if (req.url === '/form') res.setHeader('X-Length', req.headers['content-length'] ?? 'none').setHeader('X-Type', req.headers['content-type'])
     res.setHeader('X-Seen', `${req.method} ${req.url} ${req.headers['x-added'] ?? 'none'}`)
     if (req.url === '/trailers') res.setHeader('Trailer', 'X-End').addTrailers({ 'X-End': 'yes' })
     res.end(body)
@@ -38,7 +42,7 @@ const start = async () => {
 for (const [generation, name] of Object.entries(GENERATIONS)) {
   const skip = generation === '8' && !canRun8 ? 'undici 8 needs Node 22.19' : false
   const undici = skip ? undefined : (await import(name)).default
-  const within = (claim, body) => test(`undici_${generation}_${claim}`, { ...limits, skip }, async () => {
+  const within = (claim, body, lacks = false) => test(`undici_${generation}_${claim}`, { ...limits, skip: skip || lacks }, async () => {
     const server = await start()
     const dispatcher = new FetchAgent()
     try {
@@ -131,6 +135,28 @@ for (const [generation, name] of Object.entries(GENERATIONS)) {
       const res = await undici.fetch(origin, { dispatcher: composed })
       assert.equal(res.headers.get('x-seen'), 'GET / me')
       assert.equal(composed.closed, false)
+    })
+
+    within('unpacks_by_its_interceptor', async ({ dispatcher, origin }) => {
+      const composed = dispatcher.compose(undici.interceptors.decompress())
+      const res = await undici.request(`${origin}/gzip`, { dispatcher: composed })
+      assert.equal(await res.body.text(), 'unpacked')
+      assert.equal(res.headers['content-encoding'], undefined)
+    }, !skip && !undici.interceptors.decompress && 'this undici has none')
+
+    within('sends_a_form_with_its_length', async ({ dispatcher, origin }) => {
+      const form = new undici.FormData()
+      form.set('a"\n', 'b\nc')
+      form.append('file', new File(['hello'], 'n"é.txt', { type: 'text/x' }))
+      form.append('file', new Blob(['x']))
+      const res = await undici.request(`${origin}/form`, { dispatcher, method: 'POST', body: form })
+      const body = Buffer.from(await res.body.arrayBuffer())
+      assert.equal(res.headers['x-length'], `${body.length}`)
+      const came = await new Response(body, { headers: { 'content-type': res.headers['x-type'] } }).formData()
+      assert.equal(came.get('a"\r\n'), 'b\r\nc')
+      const files = came.getAll('file')
+      assert.deepEqual(files.map(({ name, type }) => [name, type]), [['n"é.txt', 'text/x'], ['blob', 'application/octet-stream']])
+      assert.deepEqual(await Promise.all(files.map((file) => file.text())), ['hello', 'x'])
     })
 
     within('takes_it_as_the_global_dispatcher', async ({ dispatcher, origin }) => {

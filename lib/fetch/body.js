@@ -4,6 +4,7 @@ const { Buffer } = require('node:buffer')
 const { IncomingMessage } = require('node:http')
 const { invalidType } = require('../errors.js')
 const { RequestAbortedError, RequestContentLengthMismatchError } = require('./errors.js')
+const { encodeForm } = require('./form.js')
 const { isBlob, isFormData, isStream } = require('./request.js')
 
 /** Methods whose requests say so if their body is empty. */
@@ -19,16 +20,12 @@ const lengthOf = (body) => {
   return state && state.objectMode === false && state.ended === true && Number.isFinite(state.length) ? state.length : null
 }
 
-/** A body that has a type tells it, unless the caller has told another. Boundary and type of a form are the platform's business. */
+/** A body that has a type tells it, unless the caller has told another. */
 const unfold = (request) => {
   if (request.body === null || Buffer.isBuffer(request.body)) return
-  let type
-  if (isFormData(request.body)) {
-    const { body, headers } = new Response(request.body)
-    request.body = body
-    type = headers.get('content-type')
-  } else if (isBlob(request.body)) type = request.body.type
-  if (type && request.contentType === null) request.headers.push('content-type', type)
+  if (isFormData(request.body)) request.body = encodeForm(request.body)
+  const { type } = request.body
+  if (isBlob(request.body) && type && request.contentType === null) request.headers.push('content-type', type)
 }
 
 /** Makes the request's body and length fit each other: sets `request.contentLength` to what is to be said, or `null`. */

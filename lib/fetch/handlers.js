@@ -65,6 +65,8 @@ class Controller {
   reason = null
   #head = []
   #trailers = []
+  #rawHeaders
+  #rawTrailers
 
   constructor (exchange) {
     this.#exchange = exchange
@@ -72,10 +74,12 @@ class Controller {
 
   get paused () { return this.#paused }
   get aborted () { return this.reason !== null }
-  /** As the server wrote them; made when they are asked for. */
-  get rawHeaders () { return toBytes(this.#head) }
+  /** As the server wrote them; made when they are asked for. Interceptors change them. */
+  get rawHeaders () { return (this.#rawHeaders ??= toBytes(this.#head)) }
+  set rawHeaders (raw) { this.#rawHeaders = raw }
   /** The same, but for their names, which are in lower case. */
-  get rawTrailers () { return toBytes(this.#trailers) }
+  get rawTrailers () { return (this.#rawTrailers ??= toBytes(this.#trailers)) }
+  set rawTrailers (raw) { this.#rawTrailers = raw }
 
   pause () {
     if (this.#paused) return
@@ -95,7 +99,11 @@ class Controller {
     this.#exchange.abort(this.reason)
   }
 
-  _heard (head) { this.#head = head }
+  _heard (head) {
+    this.#head = head
+    this.#rawHeaders = undefined
+  }
+
   _trailed (trailers) { this.#trailers = trailers }
 }
 

@@ -2,6 +2,7 @@
 // What `fetch` was asked for, as one plain description of the first request.
 const { Buffer } = require('node:buffer')
 const { invalidType } = require('../errors.js')
+const { encodeForm } = require('./form.js')
 const { ACCEPTED } = require('./decoding.js')
 const { TOKEN } = require('./request.js')
 const { isDisturbed } = require('./response.js')
@@ -31,8 +32,8 @@ const bodyOf = (body, duplex) => {
   if (body instanceof ArrayBuffer) return { body: body.slice(0), type: undefined, again: true }
   if (body instanceof Blob) return { body, type: body.type || undefined, again: true }
   if (body instanceof FormData) {
-    const whole = new Response(body)
-    return { body: whole.blob().then((body) => ({ body })), type: whole.headers.get('content-type'), again: true }
+    const whole = encodeForm(body)
+    return { body: whole, type: whole.type, again: true }
   }
   const isStream = body instanceof ReadableStream
   if (isStream || typeof body[Symbol.asyncIterator] === 'function') {
