@@ -40,6 +40,8 @@ class Place {
 
   get native () { return this.environment.native }
 
+  get calls () { return this.environment.calls }
+
   get isForeign () { return false }
 
   /** The engine has ended it; what left the pool may go on. */

@@ -251,7 +251,7 @@ const engineSocket = (Base) => class extends Base {
   }
 
   #writeOne (chunk, encoding, more) {
-    const { environment: { calls }, number } = this._place
+    const { calls, number } = this._place
     const isText = typeof chunk === 'string'
     if (isText && (encoding === 'latin1' || encoding === 'binary')) {
       this.#bytesWritten += chunk.length

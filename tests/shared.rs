@@ -292,15 +292,16 @@ fn death_of_the_connection_fails_what_was_answered_and_repeats_what_may_be() {
     assert_eq!(driver.counts(), [0; 4]);
 }
 
-#[test]
-fn goodbye_to_an_idle_connection_is_heard_before_the_next_request() {
+/// Has a peer say something on a connection that is idle, whose last stream it is told, and takes the next request to it,
+/// which the connection is not to have: the loop has not turned, and yet it is known.
+fn leave_idle_connection(say: impl FnOnce(&mut Peer, u32) + Send + 'static) -> Driver {
     let server = PeerServer::start(
         100,
         vec![script(|peer| {
             let stream = peer.until(HEADERS).stream;
             peer.answer(stream, "served");
             peer.until(PING);
-            peer.go_away(stream);
+            say(peer, stream);
             peer.wait_for_end();
         })],
     );
@@ -312,33 +313,21 @@ fn goodbye_to_an_idle_connection_is_heard_before_the_next_request() {
     driver.pass(interval);
     driver.turn();
     driver.until_kernel_knows(carrier);
-    assert!(matches!(driver.checkout(true), Lease::New(_)), "the loop has not turned, and yet it is known");
+    assert!(matches!(driver.checkout(true), Lease::New(_)), "it takes no more");
     driver.until_told(Event::Gone { id: carrier });
+    driver
+}
+
+#[test]
+fn goodbye_to_an_idle_connection_is_heard_before_the_next_request() {
+    let driver = leave_idle_connection(Peer::go_away);
     assert_eq!(driver.closed(CloseReason::PeerFin), 1);
 }
 
 #[test]
 fn idle_connection_whose_peer_has_room_for_none_is_left() {
-    let server = PeerServer::start(
-        100,
-        vec![script(|peer| {
-            let stream = peer.until(HEADERS).stream;
-            peer.answer(stream, "served");
-            peer.until(PING);
-            peer.allow(0);
-            peer.wait_for_end();
-        })],
-    );
-    let interval = Duration::from_secs(60);
-    let mut driver = Driver::new(AgentOptions { ping_interval: Some(interval), ..options() });
-    let (carrier, done) = open(&mut driver, &server);
-    speak(&mut driver, done, GET, false);
-    until_complete(&mut driver, done, "served");
-    driver.pass(interval);
-    driver.turn();
-    driver.until_kernel_knows(carrier);
-    assert!(matches!(driver.checkout(true), Lease::New(_)), "another may have room");
-    driver.until_told(Event::Gone { id: carrier });
+    let driver = leave_idle_connection(|peer, _| peer.allow(0));
+    assert_eq!(driver.closed(CloseReason::PeerFin), 1);
 }
 
 #[test]

@@ -170,12 +170,12 @@ class Connection {
 
   #send (exchange) {
     this.#isPaused = false
-    const { environment, number } = this._place
+    const { calls, number } = this._place
     const { request } = exchange
     const isLast = !this.#pool.keepsAlive || request.reset || request.method === 'CONNECT'
     const head = writeHead(request, this.#pool.lineOf(this._place, request), isLast)
     const hasBody = request.body !== null
-    const misfit = environment.calls.speak(number, head, hasBody, this.#pool.limits.maxHeaderSize)
+    const misfit = calls.speak(number, head, hasBody, this.#pool.limits.maxHeaderSize)
     if (misfit !== 0) return exchange.fail(this.#misfit(misfit))
     if (channels.sendHeaders.hasSubscribers) channels.sendHeaders.publish({ request, headers: headText(head), socket: this })
     this.#patience.forHead(request.headersTimeout ?? this.#pool.limits.headersTimeout)
@@ -193,7 +193,7 @@ class Connection {
 
   #sinkOf (exchange) {
     const connection = this
-    const { environment, number } = this._place
+    const { calls, number } = this._place
     return {
       get isOver () { return exchange.isOver || exchange.connection !== connection },
       push (bytes) {
@@ -205,10 +205,10 @@ class Connection {
       /** What was told of when it was pushed before. */
       repeat (bytes) {
         connection.bytesWritten += bytes.byteLength
-        return environment.calls.pushBody(number, bytes)
+        return calls.pushBody(number, bytes)
       },
       finish () {
-        environment.calls.finishBody(number)
+        calls.finishBody(number)
         connection.#patience.restart()
         connection.#pump = undefined
         exchange.requestSent()
@@ -227,9 +227,9 @@ class Connection {
 
   _head (status, isUpgrade) {
     const exchange = this.#exchange
-    const { environment, number } = this._place
+    const { calls, number } = this._place
     if (exchange === undefined) return
-    const pairs = environment.calls.takeHead(number).split('\n')
+    const pairs = calls.takeHead(number).split('\n')
     const statusText = pairs.shift()
     if (isUpgrade) return this.#upgrade(exchange, status, pairs, statusText)
     let length = 0
@@ -276,8 +276,8 @@ class Connection {
   _completed (hasTrailers, isReusable) {
     const exchange = this.#exchange
     if (exchange === undefined) return
-    const { environment, number } = this._place
-    const trailers = hasTrailers ? environment.calls.takeTrailers(number).split('\n') : []
+    const { calls, number } = this._place
+    const trailers = hasTrailers ? calls.takeTrailers(number).split('\n') : []
     const isKept = isReusable && !exchange.request.reset && this.#pump === undefined
     this.#leave(exchange)
     // First: who hears of the end may ask for the next at once.
