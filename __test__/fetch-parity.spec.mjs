@@ -58,6 +58,7 @@ const ANSWERS = {
   cut_within_the_head: always('HTTP/1.1 200 OK\r\nConte', 'FIN'),
   cut_within_the_body: always(`${OK}Content-Length: 9\r\n\r\nhello`, 'FIN'),
   cut_within_the_last_body: always(`${OK}Connection: close\r\nContent-Length: 9\r\n\r\nhello`, 'FIN'),
+  cut_within_the_last_body_of_two_words: always(`${OK}Connection: close\r\nConnection: x\r\nContent-Length: 9\r\n\r\nhello`, 'FIN'),
   cut_within_a_chunk: always(`${OK}Transfer-Encoding: chunked\r\n\r\n9\r\nhello`, 'FIN'),
   switched_unasked: always('HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n')
 }

@@ -257,7 +257,7 @@ class Connection {
           }
           break
         case 'connection':
-          this.#isLast = /\bclose\b/i.test(value)
+          this.#isLast ||= /\bclose\b/i.test(value)
           break
         case 'content-length':
           said = Number(value)
