@@ -17,8 +17,8 @@ import { exchange, to, withinHoldfast } from './support/within.mjs'
 const within = withinHoldfast('Node\'s agent has no stats')
 
 const LONG = 60_000
-const NUMBERS = ['connecting', 'idle', 'leased', 'closing', 'waiting', 'opened', 'requests', 'reused', 'connectErrors',
-  'retries', 'queueFull', 'queueTimeouts']
+const NUMBERS = ['connecting', 'idle', 'leased', 'closing', 'waiting', 'opened', 'requests', 'reused', 'unproven',
+  'connectErrors', 'retries', 'queueFull', 'queueTimeouts']
 const BY_WORD = ['closed', 'replays', 'refused']
 const HISTOGRAMS = ['queueWait', 'connect', 'idleAge', 'requestsPerConnection']
 const KINDS = ['connect', 'reuse', 'replay', 'close']

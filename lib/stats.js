@@ -1,8 +1,8 @@
 'use strict'
 // `agent.stats()`: the engine's numbers by origin, and their sums.
 
-const NUMBERS = ['connecting', 'idle', 'leased', 'closing', 'waiting', 'opened', 'requests', 'reused', 'connectErrors',
-  'retries', 'queueFull', 'queueTimeouts']
+const NUMBERS = ['connecting', 'idle', 'leased', 'closing', 'waiting', 'opened', 'requests', 'reused', 'unproven',
+  'connectErrors', 'retries', 'queueFull', 'queueTimeouts']
 const BY_WORD = ['closed', 'replays', 'refused']
 const HISTOGRAMS = ['queueWait', 'connect', 'idleAge', 'requestsPerConnection']
 

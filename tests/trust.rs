@@ -3,11 +3,14 @@
 #[expect(dead_code, reason = "each suite uses its part")]
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast::engine::environment::{AgentOptions, Event, Lease};
+use holdfast::engine::lifetime::Hint;
 use holdfast::engine::pool::{CloseReason, ConnectionId, Release};
 use holdfast::engine::reactor::Reactor;
+use holdfast::engine::retry::{NonIdempotent, Policy};
 use support::driver::{Driver, options};
 use support::server::{FaultServer, Seen};
 use support::{GET, OK};
@@ -166,4 +169,93 @@ fn agent_that_must_not_learn_learns_nothing() {
         until_closed(&mut driver, id);
     }
     assert_eq!(learned(&driver), (None, None));
+}
+
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A connection to `server` has idled for a pause. Whether a request that cannot be sent twice gets another one.
+fn leaves_alone(driver: &mut Driver, server: &FaultServer) -> bool {
+    idle(driver, server, 1);
+    driver.pass(PAUSE);
+    matches!(driver.checkout(false), Lease::New(_))
+}
+
+#[test]
+fn connection_that_nobody_knows_to_last_is_for_requests_that_can_be_sent_again() {
+    let server = FaultServer::start("three_connections");
+    let mut driver = learning();
+    assert!(leaves_alone(&mut driver, &server));
+    assert_eq!((driver.counts(), driver.tally().unproven), ([1, 1, 0, 0], 1));
+    driver.reuse(true);
+}
+
+#[test]
+fn connection_is_known_to_last_once_another_one_has_idled_for_a_quarter_longer() {
+    let server = FaultServer::start("three_connections");
+    let mut driver = learning();
+    idle(&mut driver, &server, 1);
+    driver.pass(PAUSE.mul_f64(0.2));
+    assert!(leaves_alone(&mut driver, &server));
+    let Lease::Reused(id) = driver.checkout(true) else { unreachable!("two are idle") };
+    driver.release(id);
+    driver.pass(PAUSE.mul_f64(0.9));
+    driver.reuse(false);
+    assert_eq!(driver.tally().unproven, 1);
+}
+
+#[test]
+fn connection_that_reached_its_limit_in_peace_lets_others_be_trusted() {
+    let server = FaultServer::start("three_connections");
+    let mut options: AgentOptions = options();
+    options.lifetime.learns = true;
+    options.lifetime.idle_timeout = Some(PAUSE * 2);
+    let mut driver = Driver::new(options);
+    idle(&mut driver, &server, 1);
+    driver.pass(PAUSE * 2);
+    driver.until("expired", |driver| driver.closed(CloseReason::Expired) == 1);
+    assert!(!leaves_alone(&mut driver, &server));
+}
+
+#[test]
+fn nobody_need_know_more_of_a_short_pause_a_hint_or_a_policy_that_sends_everything_again() {
+    let server = FaultServer::start("three_connections");
+    let mut driver = learning();
+    idle(&mut driver, &server, 1);
+    driver.pass(Duration::from_millis(100));
+    let id = driver.reuse(false);
+    driver.environment.hint(id, Hint { timeout: Some(PAUSE * 3), max: None });
+    driver.release(id);
+    driver.pass(PAUSE);
+    driver.reuse(false);
+
+    let mut options: AgentOptions = options();
+    options.lifetime.learns = true;
+    options.retry = Arc::new(Policy { non_idempotent: NonIdempotent::Always, ..Policy::default() });
+    let server = FaultServer::start("three_connections");
+    assert!(!leaves_alone(&mut Driver::new(options), &server));
+}
+
+#[test]
+fn connection_that_nobody_knows_to_last_is_used_where_there_is_no_room_beside_it_or_nothing_is_learned() {
+    let server = FaultServer::start("three_connections");
+    let mut options: AgentOptions = options();
+    assert!(!leaves_alone(&mut Driver::new(options.clone()), &server), "nothing is learned");
+    options.lifetime.learns = true;
+    options.limits.max_sockets = 1;
+    assert!(!leaves_alone(&mut Driver::new(options), &server), "no room");
+}
+
+#[test]
+fn lesson_says_how_long_a_connection_lasts() {
+    let server = FaultServer::start("fin_while_idle_thrice");
+    let mut driver = learning();
+    for gate in ["first", "second"] {
+        let id = driver.open(&server);
+        driver.exchange(id, OK);
+        driver.release(id);
+        driver.pass(PAUSE * 2);
+        server.open(gate);
+        until_closed(&mut driver, id);
+    }
+    assert!(!leaves_alone(&mut driver, &server));
 }

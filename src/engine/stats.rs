@@ -60,6 +60,8 @@ pub struct Tally {
     pub requests: u64,
     /// Leases given on a connection that had served before.
     pub reused: u64,
+    /// Leases given on a fresh connection although others were idle: nobody knew whether the peer was about to close those.
+    pub unproven: u64,
     /// Connections that could not be opened.
     pub connect_errors: u64,
     /// Connections closed, by the number of the reason.

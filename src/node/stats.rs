@@ -37,6 +37,8 @@ pub struct NativeOriginStats {
     pub requests: f64,
     /// Of these, on a connection that had served before.
     pub reused: f64,
+    /// On a fresh connection although others were idle, which might have been about to close.
+    pub unproven: f64,
     /// Replays, by evidence.
     pub replays: HashMap<String, f64>,
     /// Attempts after a wait.
@@ -162,6 +164,7 @@ impl From<OriginStats<'_>> for NativeOriginStats {
             connect_errors: number(tally.connect_errors),
             requests: number(tally.requests),
             reused: number(tally.reused),
+            unproven: number(tally.unproven),
             replays: replays.filter_map(nonzero).collect(),
             retries: number(tally.retries),
             refused: refused.filter_map(nonzero).collect(),

@@ -43,6 +43,10 @@ impl<R: Reactor> Environment<R> {
             match self.agent(agent).pool.checkout(origin) {
                 Checkout::Candidate(id) if self.ended_unheard(id) => {}
                 Checkout::Candidate(id) => match self.usable(id, now) {
+                    Ok(_) if !idempotent && self.is_doubtful(id) && self.agent(agent).pool.connect_beside(origin) => {
+                        self.agent(agent).tally(origin).unproven += 1;
+                        return Lease::New(self.reserve(agent, origin, idempotent, now));
+                    }
                     Ok(idle_since) => {
                         self.agent(agent).pool.take(origin, id);
                         let age = now.saturating_duration_since(idle_since);
@@ -142,7 +146,7 @@ impl<R: Reactor> Environment<R> {
         connection.life.requests += 1;
         let (idle, requests) = (connection.exchange.idle(), connection.life.requests);
         if limits.learns && connection.exchange.answered {
-            self.agent(agent).learned(origin).survived(idle.unwrap_or_default(), requests, now);
+            self.agent(agent).learned(origin).served(idle.unwrap_or_default(), requests, now);
         }
         let connection = self.connection(id)?;
         let mut keep = connection.life.may_serve(&limits, now).and_then(|()| connection.is_clean(reusable));
@@ -285,6 +289,9 @@ impl<R: Reactor> Environment<R> {
         let Some((agent, origin)) = self.place(id) else { return };
         if let Some(&Connection { state: State::Idle { since, .. }, .. }) = self.connections.get(id.0 as usize) {
             self.learn(id, reason, Some(since));
+            if matches!(reason, CloseReason::Expired | CloseReason::Hint | CloseReason::Ttl) {
+                self.note_silence(id);
+            }
         }
         self.agent(agent).pool.closing_while_idle(origin, id);
         self.tally_close(id, reason);

@@ -1,12 +1,16 @@
 //! Which idle connections are believed in, and what their ends teach.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::connection::State;
 use super::{AgentId, Environment};
 use crate::engine::lifetime::PeerClose;
 use crate::engine::pool::{CloseReason, ConnectionId, OriginId};
 use crate::engine::reactor::Reactor;
+use crate::engine::retry::NonIdempotent;
+
+/// No server that keeps connections closes one so soon.
+const SHORT: Duration = Duration::from_millis(250);
 
 impl<R: Reactor> Environment<R> {
     /// A connection was found dead in use: its siblings that have been idle since before then are not tried.
@@ -31,6 +35,55 @@ impl<R: Reactor> Environment<R> {
             if self.connection(id).is_some_and(|connection| is_older(connection.state)) {
                 self.end_idle(id, CloseReason::Distrusted);
             }
+        }
+    }
+
+    /// Whether the server might be about to close this idle connection, for all that is known of it. A request that could
+    /// not be sent again would be lost then.
+    pub(super) fn is_doubtful(&mut self, id: ConnectionId) -> bool {
+        let now = self.now;
+        let Some(connection) = self.connection(id) else { return false };
+        let (agent, origin, hint) = (connection.agent, connection.origin, connection.life.hint.timeout);
+        // What the engine does not open it does not look into; a shared connection's peer says which requests it left out.
+        if connection.target.is_none() || connection.shared.is_some() {
+            return false;
+        }
+        // The last answer came after its request, so it needs no call to know that this silence is short.
+        let engaged = connection.exchange.leased_at.or(connection.opened);
+        if engaged.is_some_and(|at| now.saturating_duration_since(at) <= SHORT) {
+            return false;
+        }
+        let options = &self.agent(agent).options;
+        let limits = options.lifetime;
+        if !limits.learns || options.retry.non_idempotent == NonIdempotent::Always {
+            return false;
+        }
+        let silence = self.silence(id).unwrap_or_default();
+        if silence <= SHORT || hint.is_some_and(|hint| silence <= hint.saturating_sub(limits.hint_buffer)) {
+            return false;
+        }
+        // The one that has been idle for the longest still stands, or has something to teach.
+        let oldest = self.agent(agent).pool.idle(origin).next();
+        oldest.into_iter().for_each(|oldest| self.note_silence(oldest));
+        !self.agent(agent).learned(origin).is_safe(silence, now)
+    }
+
+    /// How long ago the peer last spoke on an idle connection. The kernel knows better than a loop that was blocked.
+    fn silence(&mut self, id: ConnectionId) -> Option<Duration> {
+        let now = self.now;
+        let connection = self.connection(id)?;
+        let State::Idle { since, .. } = connection.state else { return None };
+        let silent_for = connection.open().map(|open| open.transport.silent_for()).unwrap_or_default();
+        Some(silent_for.max(now.saturating_duration_since(since)))
+    }
+
+    /// An idle connection that its peer has not closed yet teaches too.
+    pub(super) fn note_silence(&mut self, id: ConnectionId) {
+        let (now, Some((agent, origin)), Some(silence)) = (self.now, self.place(id), self.silence(id)) else { return };
+        if self.agent(agent).options.lifetime.learns
+            && self.connection(id).is_some_and(|connection| connection.liveness().is_ok())
+        {
+            self.agent(agent).learned(origin).outlived(silence, now);
         }
     }
 

@@ -1,5 +1,5 @@
-//! What an origin's servers teach by closing idle connections: after which idle time they do it, and after how many
-//! exchanges. Pure: the clock is an argument.
+//! What an origin's servers teach: by closing idle connections, after which idle time they do it, and after how many
+//! exchanges; by keeping them, for how long it is safe. Pure: the clock is an argument.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -81,8 +81,8 @@ pub struct Learned {
     observations: VecDeque<Observation>,
     idle_timeout: Option<Duration>,
     max_requests: Option<u32>,
-    /// The idle time after which a connection still served.
-    survived: Most<Duration>,
+    /// The idle time after which a connection still stood.
+    outlived: Most<Duration>,
     /// The exchanges that a connection has served.
     served: Most<u32>,
 }
@@ -114,12 +114,28 @@ impl Learned {
         self.conclude(at);
     }
 
-    /// Takes note of a connection that served its exchange number `requests` after it had been idle for `idle`.
-    pub fn survived(&mut self, idle: Duration, requests: u32, now: Instant) {
-        let outlives = self.survived.note(idle, now) && self.idle_timeout.is_some_and(|timeout| timeout < idle);
-        let exceeds = self.served.note(requests, now) && self.max_requests.is_some_and(|max| max < requests);
-        if outlives || exceeds {
+    /// Takes note of a connection that its peer had not closed after so long.
+    pub fn outlived(&mut self, idle: Duration, now: Instant) {
+        if self.outlived.note(idle, now) && self.idle_timeout.is_some_and(|timeout| timeout < idle) {
             self.conclude(now);
+        }
+    }
+
+    /// Takes note of a connection that served its exchange number `requests` after it had been idle for `idle`.
+    pub fn served(&mut self, idle: Duration, requests: u32, now: Instant) {
+        self.outlived(idle, now);
+        if self.served.note(requests, now) && self.max_requests.is_some_and(|max| max < requests) {
+            self.conclude(now);
+        }
+    }
+
+    /// Whether the servers are known not to close a connection that has been silent for `silence` while a request is on
+    /// its way: it is within what they taught, or others stood for a quarter longer.
+    #[must_use]
+    pub fn is_safe(&self, silence: Duration, now: Instant) -> bool {
+        match self.idle_timeout(now) {
+            Some(timeout) => silence <= timeout,
+            None => self.outlived.get(now).is_some_and(|outlived| silence + silence / 4 <= outlived),
         }
     }
 
@@ -140,7 +156,7 @@ impl Learned {
     }
 
     fn conclude(&mut self, now: Instant) {
-        let (survived, served) = (self.survived.get(now), self.served.get(now));
+        let (outlived, served) = (self.outlived.get(now), self.served.get(now));
         let telling: Vec<_> = self.observations.iter().filter(|observation| !observation.is_mass_close()).collect();
         let pairs =
             telling.iter().enumerate().flat_map(|(n, one)| telling.iter().skip(n + 1).map(move |other| (one, other)));
@@ -150,7 +166,7 @@ impl Learned {
             let shortest = one.shortest.min(other.shortest);
             let longest = one.longest.max(other.longest);
             let is_age = are_similar(shortest, longest) && (FLOOR..=CEILING).contains(&shortest);
-            if is_age && survived.is_none_or(|survived| survived <= longest) {
+            if is_age && outlived.is_none_or(|outlived| outlived <= longest) {
                 let timeout = shortest.saturating_sub((shortest / 10).max(Duration::from_millis(10)));
                 idle_timeout = Some(idle_timeout.map_or(timeout, |known| known.min(timeout)));
             }
@@ -222,13 +238,13 @@ mod tests {
     #[test]
     fn connection_that_outlives_a_lesson_unteaches_it() {
         let (mut learned, start) = taught(&[(200, 150, 1), (400, 150, 2)]);
-        learned.survived(ms(140), 5, start + ms(600));
+        learned.served(ms(140), 5, start + ms(600));
         assert!(learned.idle_timeout(start + ms(600)).is_some());
-        learned.survived(ms(400), 5, start + ms(700));
+        learned.served(ms(400), 5, start + ms(700));
         assert_eq!(learned.idle_timeout(start + ms(700)), None);
 
         let (mut learned, start) = taught(&[(10, 0, 3), (30, 1, 3)]);
-        learned.survived(ms(0), 4, start + ms(40));
+        learned.served(ms(0), 4, start + ms(40));
         assert_eq!(learned.max_requests(start + ms(40)), None);
     }
 
@@ -237,6 +253,21 @@ mod tests {
         let (learned, start) = taught(&[(200, 150, 1), (400, 150, 2)]);
         assert!(learned.idle_timeout(start + MEMORY).is_some());
         assert_eq!(learned.idle_timeout(start + ms(400) + MEMORY), None);
+    }
+
+    #[test]
+    fn silence_is_safe_within_a_lesson_or_what_others_outlived_by_a_quarter() {
+        let (mut learned, start) = taught(&[]);
+        assert!(!learned.is_safe(ms(400), start), "nothing is known");
+        learned.outlived(ms(500), start);
+        assert!(learned.is_safe(ms(400), start));
+        assert!(!learned.is_safe(ms(401), start));
+        assert!(!learned.is_safe(ms(400), start + MEMORY), "that was long ago");
+
+        let (mut learned, start) = taught(&[(200, 150, 1), (400, 150, 3)]);
+        learned.outlived(ms(149), start + ms(400));
+        assert!(learned.is_safe(ms(135), start + ms(400)));
+        assert!(!learned.is_safe(ms(136), start + ms(400)));
     }
 
     proptest! {
@@ -253,7 +284,7 @@ mod tests {
                 learned.closed(PeerClose { at: now, age: ms(*age), requests: *requests });
             }
             for (idle, requests) in survivals {
-                learned.survived(ms(idle), requests, now);
+                learned.served(ms(idle), requests, now);
             }
             if let Some(timeout) = learned.idle_timeout(now) {
                 prop_assert!(timeout >= FLOOR / 2 && timeout <= CEILING);

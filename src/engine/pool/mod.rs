@@ -2,7 +2,7 @@
 //!
 //! | from | by | to |
 //! | --- | --- | --- |
-//! | (none) | [`Pool::checkout`], [`Pool::grant`], [`Pool::connect_anyway`] | connecting |
+//! | (none) | [`Pool::checkout`], [`Pool::grant`], [`Pool::connect_beside`], [`Pool::connect_anyway`] | connecting |
 //! | connecting | [`Pool::opened`] | leased |
 //! | idle | [`Pool::take`] | leased |
 //! | leased | [`Pool::release`] | leased (a waiter's), idle, closing |
@@ -196,6 +196,15 @@ impl Pool {
     /// A connection without asking the limits: the embedder opened it itself.
     pub fn connect_anyway(&mut self, origin: OriginId) {
         self.change(origin, Counts::begin_connecting);
+    }
+
+    /// A connection beside idle ones that are not to be used; `false` if all of them together would be too many.
+    pub fn connect_beside(&mut self, origin: OriginId) -> bool {
+        let has_room = self.counts(origin).all() < self.limits.max_sockets && self.total.all() < self.limits.max_total;
+        if has_room {
+            self.change(origin, Counts::begin_connecting);
+        }
+        has_room
     }
 
     /// The waiter that may connect now, if any; its connection is counted as connecting.
