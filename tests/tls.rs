@@ -198,3 +198,34 @@ fn secured_connection_that_parts_counts_no_more_and_still_speaks() {
     assert_eq!(driver.counts(), [0; 4]);
     server.thread.join().unwrap();
 }
+
+#[test]
+fn large_writes_to_a_slow_reader_arrive_whole_and_in_order() {
+    let pattern = |length: usize| (0..length).map(|at| (at % 251) as u8);
+    let sizes = [40_000, 16_384, 1, 65_536, 65_537, 200_000].repeat(100);
+    let total: usize = sizes.iter().sum();
+    let ((told, read), (begin, may_begin)) = (telling(), channel());
+    let server = serving(move |mut stream| {
+        may_begin.recv().expect("a test that goes on");
+        let mut body = vec![0; total];
+        stream.read_exact(&mut body).expect("all of it");
+        told.send(body).expect("a test that waits");
+    });
+    let mut driver = Driver::new(options());
+    let id = secured(&mut driver, &server, handshake(&[&server.cert]));
+    accept(&mut driver, id);
+    let mut bytes = pattern(total);
+    let mut waits = 0;
+    for size in sizes {
+        let piece: Vec<_> = bytes.by_ref().take(size).collect();
+        if driver.write(id, &piece) == Wrote::Pending {
+            waits += 1;
+            begin.send(()).unwrap_or_default();
+            driver.until_told(Event::Written { id });
+            driver.events.clear();
+        }
+    }
+    assert!(waits > 0, "the kernels took {total} bytes that nobody read");
+    assert!(read.recv().expect("a body").into_iter().eq(pattern(total)));
+    server.thread.join().expect("a server that did its part");
+}

@@ -64,7 +64,9 @@ impl<R: Reactor> Environment<R> {
         }
         // The one that has been idle for the longest still stands, or has something to teach.
         let oldest = self.agent(agent).pool.idle(origin).next();
-        oldest.into_iter().for_each(|oldest| self.note_silence(oldest));
+        if let Some(oldest) = oldest {
+            self.note_silence(oldest);
+        }
         !self.agent(agent).learned(origin).is_safe(silence, now)
     }
 

@@ -12,6 +12,12 @@ use super::notes::{self, Note};
 use super::{Context, Facts, Failure, facts, ffi};
 use crate::engine::transport::{Liveness, Received, Transport};
 
+/// Of plain bytes (RFC 8446, 5.1).
+const LARGEST_RECORD: usize = 16_384;
+
+/// Plain bytes whose records leave together.
+const BATCH: usize = 4 * LARGEST_RECORD;
+
 /// Everything that securing one connection needs.
 #[derive(Clone, Debug)]
 pub struct Handshake {
@@ -57,6 +63,8 @@ pub struct Tls {
     sessions: Vec<Vec<u8>>,
     key_log: Vec<String>,
     must_be_trusted: bool,
+    /// Plain bytes whose records the kernel has not taken all.
+    owed: usize,
     /// Nothing that has come is left in OpenSSL.
     is_drained: bool,
     stall: Stall,
@@ -83,6 +91,7 @@ impl Tls {
             sessions: Vec::new(),
             key_log: Vec::new(),
             must_be_trusted: handshake.identity.is_some(),
+            owed: 0,
             // The server may have sent more than its part of the handshake.
             is_drained: false,
             stall: Stall::default(),
@@ -247,37 +256,62 @@ impl Tls {
         }
     }
 
-    /// Encrypts and sends `bytes`; answers how many the kernel took, all or none of each record.
+    /// Encrypts and sends `bytes`; answers how many the kernel took, all or none of each record, or of the records that
+    /// leave together: a large write in one call makes the kernels at both ends work less than one for each record.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stall.write_wants_read = false;
         if let Some(error) = self.broken.take() {
             return Err(error);
         }
         let mut sent = 0;
-        // A record at a time.
         while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
-            match self.stream.ssl_write(rest) {
+            match self.send_batch(rest) {
+                Ok(0) => break,
                 Ok(count) => sent += count,
-                Err(error) => match error.code() {
-                    ErrorCode::WANT_WRITE => break,
-                    ErrorCode::WANT_READ => {
-                        self.stall.write_wants_read = true;
-                        break;
-                    }
-                    _ => {
-                        // Nothing is known of a FIN, so it is not called a broken pipe.
-                        let error =
-                            self.failed(&error).unwrap_or_else(|| io::Error::from_raw_os_error(libc::ECONNRESET));
-                        if sent == 0 {
-                            return Err(error);
-                        }
-                        self.broken = Some(error);
-                        break;
-                    }
-                },
+                Err(error) if sent == 0 => return Err(error),
+                Err(error) => {
+                    self.broken = Some(error);
+                    break;
+                }
             }
         }
         Ok(sent)
+    }
+
+    fn send_batch(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.owed == 0 && bytes.len() <= LARGEST_RECORD {
+            return self.send_record(bytes);
+        }
+        if self.owed == 0 {
+            self.below_mut().hold();
+            let batch = bytes.get(..BATCH).unwrap_or(bytes);
+            while let Some(rest) = batch.get(self.owed..).filter(|rest| !rest.is_empty()) {
+                match self.send_record(rest)? {
+                    0 => break,
+                    count => self.owed += count,
+                }
+            }
+        }
+        match self.below_mut().let_go() {
+            Ok(true) => Ok(std::mem::take(&mut self.owed)),
+            Ok(false) => Ok(0),
+            Err(error) => {
+                self.failure = error.raw_os_error().map(Failure::System);
+                Err(error)
+            }
+        }
+    }
+
+    fn send_record(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.ssl_write(bytes).or_else(|error| match error.code() {
+            ErrorCode::WANT_WRITE => Ok(0),
+            ErrorCode::WANT_READ => {
+                self.stall.write_wants_read = true;
+                Ok(0)
+            }
+            // Nothing is known of a FIN, so it is not called a broken pipe.
+            _ => Err(self.failed(&error).unwrap_or_else(|| io::Error::from_raw_os_error(libc::ECONNRESET))),
+        })
     }
 
     /// Says that nothing more will be sent.

@@ -145,6 +145,22 @@ impl Transport {
         }
     }
 
+    /// Holds back what is sent from here on, until it is let go.
+    pub(crate) fn hold(&mut self) {
+        if let Layer::Plain(plain) = &mut self.0 {
+            plain.hold();
+        }
+    }
+
+    /// Sends what was held back; whether the kernel took it all. What it did not take is held back on, and what is sent
+    /// later goes behind it.
+    pub(crate) fn let_go(&mut self) -> io::Result<bool> {
+        match &mut self.0 {
+            Layer::Plain(plain) => plain.let_go(),
+            Layer::Tls(_) => Ok(true),
+        }
+    }
+
     /// Whether all that has come and was not read is the kernel's to tell.
     #[must_use]
     pub fn is_drained(&self) -> bool {

@@ -14,6 +14,8 @@ pub(super) struct Plain {
     is_tcp: bool,
     /// Bytes that the kernel took.
     sent: u64,
+    /// What is held back to leave in one call.
+    held: Option<Vec<u8>>,
     /// What it called acknowledged before there was anything to acknowledge.
     acknowledged_before: Option<u64>,
     /// The first error of a read or a write: OpenSSL passes on that there was one, not which.
@@ -29,7 +31,7 @@ impl Plain {
         socket.set_nonblocking(true)?;
         let is_tcp = socket.local_addr()?.as_socket().is_some();
         let acknowledged_before = delivery::delivery(&socket).map(|delivery| delivery.acknowledged);
-        Ok(Self { socket, is_tcp, sent: 0, acknowledged_before, broken_by: None })
+        Ok(Self { socket, is_tcp, sent: 0, held: None, acknowledged_before, broken_by: None })
     }
 
     /// The socket, for a reactor to watch.
@@ -75,11 +77,33 @@ impl Plain {
         }
     }
 
+    pub(super) fn hold(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// Sends what was held back; whether the kernel took it all.
+    ///
+    /// # Errors
+    /// The kernel's, when the connection is dead.
+    pub(super) fn let_go(&mut self) -> io::Result<bool> {
+        let Some(mut held) = self.held.take() else { return Ok(true) };
+        let taken = self.send(&held)?;
+        if taken < held.len() {
+            held.drain(..taken);
+            self.held = Some(held);
+        }
+        Ok(self.held.is_none())
+    }
+
     /// Gives `bytes` to the kernel; answers how many it took, possibly none.
     ///
     /// # Errors
     /// The kernel's, when the connection is dead.
     pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(held) = &mut self.held {
+            held.extend_from_slice(bytes);
+            return Ok(bytes.len());
+        }
         loop {
             return match self.socket.send_with_flags(bytes, socket::SEND_FLAGS) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
