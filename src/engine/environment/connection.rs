@@ -176,7 +176,7 @@ pub(super) struct Connection<W> {
     pub(super) opened: Option<Instant>,
     /// When the idle deadline in the heap fires, so that there is one entry, not one per release.
     pub(super) reminder: Option<Instant>,
-    pub(super) trouble: Option<Trouble>,
+    pub(super) trouble: Option<Box<Trouble>>,
     /// How the link died, which is why it is closed, whatever the caller does then.
     pub(super) death: Option<CloseReason>,
 }

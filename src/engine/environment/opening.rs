@@ -145,7 +145,7 @@ impl<R: Reactor> Environment<R> {
 
     /// Why opening failed.
     pub fn take_trouble(&mut self, id: ConnectionId) -> Option<Trouble> {
-        self.connection(id).and_then(|connection| connection.trouble.take())
+        self.connection(id).and_then(|connection| connection.trouble.take()).map(|trouble| *trouble)
     }
 
     /// Nagle's algorithm off or on, now and on a replacement.
@@ -365,7 +365,7 @@ impl<R: Reactor> Environment<R> {
             return;
         }
         if let Some(connection) = self.connection(id) {
-            connection.trouble = Some(trouble);
+            connection.trouble = Some(Box::new(trouble));
         }
         self.tell(Event::ConnectFailed { id });
     }

@@ -33,7 +33,12 @@ impl<R: Reactor> Environment<R> {
         if let Some(carrier) = self.carrier_of(id) {
             return self.speak_shared(carrier, id, head, has_body);
         }
+        let (now, gathering) = (self.now, self.gathering);
         let connection = self.connection(id).ok_or(Misfit::Connection)?;
+        // Nothing has been done since the checkout, which asked the kernel: need not ask again.
+        if !has_body && !gathering && connection.exchange.leased_at == Some(now) {
+            connection.is_unverified = false;
+        }
         if connection.speaker.as_ref().is_none_or(|speaker| !speaker.is_ready()) {
             connection.speaker = Speaker::new(limits).map(Box::new);
         }
