@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use holdfast::engine::environment::{AgentOptions, Event, Lease};
 use holdfast::engine::lifetime::Hint;
-use holdfast::engine::pool::{CloseReason, ConnectionId, Release};
+use holdfast::engine::pool::{CloseReason, ConnectionId, Limits, Release};
 use holdfast::engine::reactor::Reactor;
 use holdfast::engine::retry::{NonIdempotent, Policy};
 use support::driver::{Driver, options};
@@ -241,8 +241,13 @@ fn connection_that_nobody_knows_to_last_is_used_where_there_is_no_room_beside_it
     let mut options: AgentOptions = options();
     assert!(!leaves_alone(&mut Driver::new(options.clone()), &server), "nothing is learned");
     options.lifetime.learns = true;
-    options.limits.max_sockets = 1;
-    assert!(!leaves_alone(&mut Driver::new(options), &server), "no room");
+    let one_at_a_time = Limits { max_sockets: 1, ..options.limits };
+    let one_at_rest = Limits { max_free: 1, ..options.limits };
+    for limits in [one_at_a_time, one_at_rest] {
+        options.limits = limits;
+        let server = FaultServer::start("three_connections");
+        assert!(!leaves_alone(&mut Driver::new(options.clone()), &server), "no room: {limits:?}");
+    }
 }
 
 #[test]
@@ -258,4 +263,17 @@ fn lesson_says_how_long_a_connection_lasts() {
         until_closed(&mut driver, id);
     }
     assert!(!leaves_alone(&mut driver, &server));
+}
+
+#[test]
+fn doubt_about_the_oldest_is_no_reason_not_to_use_the_newest() {
+    let server = FaultServer::start("three_connections");
+    let mut options: AgentOptions = options();
+    options.lifetime.learns = true;
+    options.limits.lifo = false;
+    let mut driver = Driver::new(options);
+    idle(&mut driver, &server, 1);
+    driver.pass(PAUSE);
+    let newest = idle(&mut driver, &server, 1);
+    assert_eq!(driver.reuse(false), newest[0]);
 }

@@ -41,21 +41,26 @@ impl<R: Reactor> Environment<R> {
         }
         loop {
             match self.agent(agent).pool.checkout(origin) {
-                Checkout::Candidate(id) if self.ended_unheard(id) => {}
-                Checkout::Candidate(id) => match self.usable(id, now) {
-                    Ok(_) if !idempotent && self.is_doubtful(id) && self.agent(agent).pool.connect_beside(origin) => {
-                        self.agent(agent).tally(origin).unproven += 1;
-                        return Lease::New(self.reserve(agent, origin, idempotent, now));
+                Checkout::Candidate(id) => {
+                    let (id, is_doubtful) = if idempotent { (id, false) } else { self.surest(origin, id) };
+                    if self.ended_unheard(id) {
+                        continue;
                     }
-                    Ok(idle_since) => {
-                        self.agent(agent).pool.take(origin, id);
-                        let age = now.saturating_duration_since(idle_since);
-                        self.agent(agent).tally(origin).idle_age.record_micros(age);
-                        self.lease(id, idempotent, Some(idle_since));
-                        return self.share_again(id).map_or(Lease::Reused(id), Lease::Stream);
+                    match self.usable(id, now) {
+                        Ok(_) if is_doubtful && self.agent(agent).pool.connect_beside(origin) => {
+                            self.agent(agent).tally(origin).unproven += 1;
+                            return Lease::New(self.reserve(agent, origin, idempotent, now));
+                        }
+                        Ok(idle_since) => {
+                            self.agent(agent).pool.take(origin, id);
+                            let age = now.saturating_duration_since(idle_since);
+                            self.agent(agent).tally(origin).idle_age.record_micros(age);
+                            self.lease(id, idempotent, Some(idle_since));
+                            return self.share_again(id).map_or(Lease::Reused(id), Lease::Stream);
+                        }
+                        Err(reason) => self.end_idle(id, reason),
                     }
-                    Err(reason) => self.end_idle(id, reason),
-                },
+                }
                 Checkout::Connect => return Lease::New(self.reserve(agent, origin, idempotent, now)),
                 Checkout::Wait { waiter, evict } => {
                     if let Some(id) = evict {

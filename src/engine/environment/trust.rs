@@ -38,9 +38,19 @@ impl<R: Reactor> Environment<R> {
         }
     }
 
-    /// Whether the server might be about to close this idle connection, for all that is known of it. A request that could
-    /// not be sent again would be lost then.
-    pub(super) fn is_doubtful(&mut self, id: ConnectionId) -> bool {
+    /// The idle connection for a request that could not be sent again: the pool's candidate, or the one that was used last,
+    /// if the candidate may be about to end; and whether that may too.
+    pub(super) fn surest(&mut self, origin: OriginId, candidate: ConnectionId) -> (ConnectionId, bool) {
+        if !self.is_doubtful(candidate) {
+            return (candidate, false);
+        }
+        let agent = self.place(candidate).map(|(agent, _)| agent);
+        let newest = agent.and_then(|agent| self.agent(agent).pool.idle(origin).next_back()).unwrap_or(candidate);
+        (newest, newest == candidate || self.is_doubtful(newest))
+    }
+
+    /// Whether the server might be about to close this idle connection, for all that is known of it.
+    fn is_doubtful(&mut self, id: ConnectionId) -> bool {
         let now = self.now;
         let Some(connection) = self.connection(id) else { return false };
         let (agent, origin, hint) = (connection.agent, connection.origin, connection.life.hint.timeout);

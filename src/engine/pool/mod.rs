@@ -162,7 +162,7 @@ impl Pool {
     }
 
     /// The idle connections of `origin`, longest idle first.
-    pub fn idle(&self, origin: OriginId) -> impl Iterator<Item = ConnectionId> {
+    pub fn idle(&self, origin: OriginId) -> impl DoubleEndedIterator<Item = ConnectionId> {
         self.origins.get(origin.0 as usize).into_iter().flat_map(|origin| origin.idle.iter().copied())
     }
 
@@ -198,9 +198,11 @@ impl Pool {
         self.change(origin, Counts::begin_connecting);
     }
 
-    /// A connection beside idle ones that are not to be used; `false` if all of them together would be too many.
+    /// A connection beside idle ones that are not to be used; `false` if they would be too many together, in use or idle.
     pub fn connect_beside(&mut self, origin: OriginId) -> bool {
-        let has_room = self.counts(origin).all() < self.limits.max_sockets && self.total.all() < self.limits.max_total;
+        let (counts, limits) = (self.counts(origin), self.limits);
+        let has_room =
+            counts.all() < limits.max_sockets && counts.idle < limits.max_free && self.total.all() < limits.max_total;
         if has_room {
             self.change(origin, Counts::begin_connecting);
         }
