@@ -336,10 +336,10 @@ declare namespace HttpAgent {
      * earlier, at least 10 ms. Likewise an origin that closes after the same number of requests, two or more, teaches
      * that number. A connection that outlives a lesson unteaches it, and ten minutes without a close do.
      *
-     * Where nothing is learned yet, a request that could not be sent again (a POST without a key) is not sent on a
-     * connection that has been silent for more than 250 ms, unless the server's hint covers that, or another connection
-     * to the origin has been silent for a quarter longer and still stood. It gets a fresh one beside it, if `maxSockets`
-     * leaves room for both; `unproven` in `stats()` counts these.
+     * Where nothing is learned yet, a request that is not idempotent (a POST without a key) is not sent on a connection
+     * that has been silent for more than 250 ms, unless the server's hint covers that, or another connection to the origin
+     * has been silent for a quarter longer, or for `freeSocketTimeout`, and still stood. It gets a fresh one beside it, if
+     * `maxSockets`, `maxTotalSockets` and `maxFreeSockets` leave room for both; `unproven` in `stats()` counts these.
      *
      * Shape: boolean. Default: `true`. What is learned is in `stats()`; ages below 40 ms and above an hour are not.
      */
@@ -588,8 +588,8 @@ declare namespace HttpAgent {
     /** Of these, with a connection that had served before. */
     reused: number
     /**
-     * Times that a request which could not be sent again was given a new connection although one was idle: nobody knew
-     * whether the server was about to close that one. See `learnIdleTimeout`.
+     * Times that a request which is not idempotent was given a new connection although one was idle: nobody knew whether
+     * the server was about to close that one. See `learnIdleTimeout`.
      */
     unproven: number
     /** Connections that could not be opened. */

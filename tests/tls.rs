@@ -23,6 +23,7 @@ use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::ssl::{SslAcceptor, SslMethod, SslStream};
 use openssl::x509::{X509, X509NameBuilder};
+use socket2::SockRef;
 use support::driver::{Driver, options, place_of, target};
 use support::{GET, OK};
 
@@ -52,12 +53,15 @@ fn identity() -> Result<(PKey<Private>, X509), ErrorStack> {
 }
 
 fn serving(serve: impl FnOnce(SslStream<std::net::TcpStream>) + Send + 'static) -> Server {
+    serving_at(TcpListener::bind("127.0.0.1:0").expect("a free port"), serve)
+}
+
+fn serving_at(listener: TcpListener, serve: impl FnOnce(SslStream<std::net::TcpStream>) + Send + 'static) -> Server {
     let (key, cert) = identity().expect("a certificate");
     let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).expect("OpenSSL");
     acceptor.set_private_key(&key).expect("its key");
     acceptor.set_certificate(&cert).expect("its certificate");
     let acceptor = acceptor.build();
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
     let thread = std::thread::spawn(move || {
         let (stream, _) = listener.accept().expect("a client");
@@ -228,4 +232,32 @@ fn large_writes_to_a_slow_reader_arrive_whole_and_in_order() {
     assert!(waits > 0, "the kernels took {total} bytes that nobody read");
     assert!(read.recv().expect("a body").into_iter().eq(pattern(total)));
     server.thread.join().expect("a server that did its part");
+}
+
+#[test]
+fn answer_that_comes_while_a_first_large_write_is_partly_sent_is_no_unsolicited_one() {
+    const EARLY: &str = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n";
+    let (done, is_done) = channel::<()>();
+    // Both kernels together have room for some records, not for all that leave together.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    SockRef::from(&listener).set_recv_buffer_size(4096).expect("a small buffer");
+    let server = serving_at(listener, move |mut stream| {
+        answer(&mut stream);
+        stream.read_exact(&mut [0; 16]).expect("a second request");
+        stream.write_all(EARLY.as_bytes()).expect("a client that listens");
+        is_done.recv().unwrap_or_default();
+    });
+    let mut driver = Driver::new(options());
+    let id = secured(&mut driver, &server, handshake(&[&server.cert]));
+    accept(&mut driver, id);
+    driver.exchange(id, OK);
+    driver.release(id);
+    assert_eq!(driver.reuse(false), id);
+    let socket = driver.environment.transport(id).expect("an open connection").socket();
+    socket.set_send_buffer_size(16_384).expect("a small buffer");
+    assert_eq!(driver.write(id, &[b'x'; 200_000]), Wrote::Pending);
+    driver.until_kernel_knows(id);
+    driver.until_received(id, EARLY);
+    assert_eq!(driver.closed(CloseReason::Unsolicited), 0);
+    drop(done);
 }

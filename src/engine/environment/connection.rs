@@ -238,6 +238,11 @@ impl<W> Connection<W> {
         }
     }
 
+    /// Whether bytes of the exchange's request have left: on the wire, for TLS counts a batch as a whole.
+    pub(super) fn has_sent(&self) -> bool {
+        self.open().is_some_and(|open| open.transport.sent() > self.exchange.sent_before)
+    }
+
     /// Whether it is on its way, or will be again.
     pub(super) fn is_opening(&self) -> bool {
         matches!(self.link, Link::Opening { .. } | Link::Waiting)
@@ -311,7 +316,7 @@ impl<W> Connection<W> {
         Facts {
             bytes_read: self.bytes_read,
             bytes_written: self.bytes_written,
-            unsent: self.output.unsent().len(),
+            unsent: self.output.unsent().len() + self.open().map_or(0, |open| open.transport.held_back()),
             requests: self.life.requests,
             age: self.opened.map(|opened| now.saturating_duration_since(opened)),
             connect: self.opened.map(|opened| opened.saturating_duration_since(self.begun)),

@@ -130,7 +130,7 @@ impl<R: Reactor> Environment<R> {
             return true;
         }
         let Some(connection) = self.connection(id) else { return false };
-        let has_written = connection.exchange.bytes_written > 0;
+        let has_written = connection.has_sent();
         let has_answer = connection.exchange.answered
             || has_written && connection.open_mut().is_some_and(|open| open.transport.peek() == Liveness::Unsolicited);
         if has_answer && connection.state == State::Leased && !connection.is_away {

@@ -323,9 +323,10 @@ impl<R: Reactor> Environment<R> {
     /// Whether bytes that came answer the exchange; if not, it was dealt with.
     pub(super) fn answers(&mut self, id: ConnectionId, bytes: &[u8]) -> bool {
         let Some(connection) = self.connections.get_mut(id.0 as usize) else { return false };
+        let has_sent = connection.has_sent();
         let exchange = &mut connection.exchange;
         // Nothing was sent, so this answers nothing: the server wrote to an idle connection.
-        if exchange.reused && exchange.bytes_written == 0 && !exchange.answered {
+        if exchange.reused && !has_sent && !exchange.answered {
             self.died(id, Death::Unsolicited);
             return false;
         }

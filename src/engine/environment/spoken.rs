@@ -35,10 +35,8 @@ impl<R: Reactor> Environment<R> {
         }
         let (now, gathering) = (self.now, self.gathering);
         let connection = self.connection(id).ok_or(Misfit::Connection)?;
-        // Nothing has been done since the checkout, which asked the kernel: need not ask again.
-        if !has_body && !gathering && connection.exchange.leased_at == Some(now) {
-            connection.is_unverified = false;
-        }
+        // Nothing has been done since the checkout, which asked the kernel: it need not be asked again.
+        connection.is_unverified &= has_body || gathering || connection.exchange.leased_at != Some(now);
         if connection.speaker.as_ref().is_none_or(|speaker| !speaker.is_ready()) {
             connection.speaker = Speaker::new(limits).map(Box::new);
         }

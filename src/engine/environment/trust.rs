@@ -7,7 +7,6 @@ use super::{AgentId, Environment};
 use crate::engine::lifetime::PeerClose;
 use crate::engine::pool::{CloseReason, ConnectionId, OriginId};
 use crate::engine::reactor::Reactor;
-use crate::engine::retry::NonIdempotent;
 
 /// No server that keeps connections closes one so soon.
 const SHORT: Duration = Duration::from_millis(250);
@@ -38,7 +37,7 @@ impl<R: Reactor> Environment<R> {
         }
     }
 
-    /// The idle connection for a request that could not be sent again: the pool's candidate, or the one that was used last,
+    /// The idle connection for a request that is not idempotent: the pool's candidate, or the one that was used last,
     /// if the candidate may be about to end; and whether that may too.
     pub(super) fn surest(&mut self, origin: OriginId, candidate: ConnectionId) -> (ConnectionId, bool) {
         if !self.is_doubtful(candidate) {
@@ -63,9 +62,8 @@ impl<R: Reactor> Environment<R> {
         if engaged.is_some_and(|at| now.saturating_duration_since(at) <= SHORT) {
             return false;
         }
-        let options = &self.agent(agent).options;
-        let limits = options.lifetime;
-        if !limits.learns || options.retry.non_idempotent == NonIdempotent::Always {
+        let limits = self.agent(agent).options.lifetime;
+        if !limits.learns {
             return false;
         }
         let silence = self.silence(id).unwrap_or_default();
@@ -77,16 +75,16 @@ impl<R: Reactor> Environment<R> {
         if let Some(oldest) = oldest {
             self.note_silence(oldest);
         }
-        !self.agent(agent).learned(origin).is_safe(silence, now)
+        !self.agent(agent).learned(origin).is_safe(silence, limits.idle_timeout, now)
     }
 
-    /// How long ago the peer last spoke on an idle connection. The kernel knows better than a loop that was blocked.
+    /// How long ago an idle connection's last answer ended. The kernel knows better than a loop that was blocked.
     fn silence(&mut self, id: ConnectionId) -> Option<Duration> {
         let now = self.now;
         let connection = self.connection(id)?;
         let State::Idle { since, .. } = connection.state else { return None };
-        let silent_for = connection.open().map(|open| open.transport.silent_for()).unwrap_or_default();
-        Some(silent_for.max(now.saturating_duration_since(since)))
+        let wordless_for = connection.open().map(|open| open.transport.wordless_for()).unwrap_or_default();
+        Some(wordless_for.max(now.saturating_duration_since(since)))
     }
 
     /// An idle connection that its peer has not closed yet teaches too.

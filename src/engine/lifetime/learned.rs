@@ -81,7 +81,9 @@ pub struct Learned {
     observations: VecDeque<Observation>,
     idle_timeout: Option<Duration>,
     max_requests: Option<u32>,
-    /// The idle time after which a connection still stood.
+    /// The idle time after which a connection still served.
+    survived: Most<Duration>,
+    /// The idle time that a connection has outlived since the last close, whether it served then or not.
     outlived: Most<Duration>,
     /// The exchanges that a connection has served.
     served: Most<u32>,
@@ -96,6 +98,9 @@ impl Learned {
     pub fn closed(&mut self, close: PeerClose) {
         let PeerClose { at, age, requests } = close;
         self.observations.retain(|observation| observation.last + MEMORY > at);
+        if self.outlived.get(at) > Some(age) {
+            self.outlived = Most(Some((age, at)));
+        }
         match self.observations.back_mut() {
             Some(last) if at.saturating_duration_since(last.last) < APART.min(age / 2) => {
                 last.last = at;
@@ -116,26 +121,26 @@ impl Learned {
 
     /// Takes note of a connection that its peer had not closed after so long.
     pub fn outlived(&mut self, idle: Duration, now: Instant) {
-        if self.outlived.note(idle, now) && self.idle_timeout.is_some_and(|timeout| timeout < idle) {
-            self.conclude(now);
-        }
+        self.outlived.note(idle, now);
     }
 
     /// Takes note of a connection that served its exchange number `requests` after it had been idle for `idle`.
     pub fn served(&mut self, idle: Duration, requests: u32, now: Instant) {
-        self.outlived(idle, now);
-        if self.served.note(requests, now) && self.max_requests.is_some_and(|max| max < requests) {
+        let outlives = self.survived.note(idle, now) && self.idle_timeout.is_some_and(|timeout| timeout < idle);
+        let exceeds = self.served.note(requests, now) && self.max_requests.is_some_and(|max| max < requests);
+        if outlives || exceeds {
             self.conclude(now);
         }
     }
 
     /// Whether the servers are known not to close a connection that has been silent for `silence` while a request is on
-    /// its way: it is within what they taught, or others stood for a quarter longer.
+    /// its way: it is within what they taught, or others stood for a quarter longer, or for as long as any may (`most`).
     #[must_use]
-    pub fn is_safe(&self, silence: Duration, now: Instant) -> bool {
+    pub fn is_safe(&self, silence: Duration, most: Option<Duration>, now: Instant) -> bool {
+        let margin = silence + silence / 4;
         match self.idle_timeout(now) {
             Some(timeout) => silence <= timeout,
-            None => self.outlived.get(now).is_some_and(|outlived| silence + silence / 4 <= outlived),
+            None => self.outlived.get(now) >= Some(most.map_or(margin, |most| most.min(margin))),
         }
     }
 
@@ -156,7 +161,7 @@ impl Learned {
     }
 
     fn conclude(&mut self, now: Instant) {
-        let (outlived, served) = (self.outlived.get(now), self.served.get(now));
+        let (survived, served) = (self.survived.get(now), self.served.get(now));
         let telling: Vec<_> = self.observations.iter().filter(|observation| !observation.is_mass_close()).collect();
         let pairs =
             telling.iter().enumerate().flat_map(|(n, one)| telling.iter().skip(n + 1).map(move |other| (one, other)));
@@ -166,7 +171,7 @@ impl Learned {
             let shortest = one.shortest.min(other.shortest);
             let longest = one.longest.max(other.longest);
             let is_age = are_similar(shortest, longest) && (FLOOR..=CEILING).contains(&shortest);
-            if is_age && outlived.is_none_or(|outlived| outlived <= longest) {
+            if is_age && survived.is_none_or(|survived| survived <= longest) {
                 let timeout = shortest.saturating_sub((shortest / 10).max(Duration::from_millis(10)));
                 idle_timeout = Some(idle_timeout.map_or(timeout, |known| known.min(timeout)));
             }
@@ -256,18 +261,25 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_safe_within_a_lesson_or_what_others_outlived_by_a_quarter() {
+    fn silence_is_safe_within_what_others_outlived_by_a_quarter_or_to_the_last() {
         let (mut learned, start) = taught(&[]);
-        assert!(!learned.is_safe(ms(400), start), "nothing is known");
+        let is_safe = |learned: &Learned, silence| learned.is_safe(ms(silence), None, start);
+        assert!(!is_safe(&learned, 400), "nothing is known");
         learned.outlived(ms(500), start);
-        assert!(learned.is_safe(ms(400), start));
-        assert!(!learned.is_safe(ms(401), start));
-        assert!(!learned.is_safe(ms(400), start + MEMORY), "that was long ago");
+        assert!(is_safe(&learned, 400) && !is_safe(&learned, 401));
+        assert!(learned.is_safe(ms(499), Some(ms(500)), start), "none idles for longer");
+        assert!(!learned.is_safe(ms(400), None, start + MEMORY), "that was long ago");
+        learned.closed(PeerClose { at: start, age: ms(300), requests: 1 });
+        assert!(is_safe(&learned, 240) && !is_safe(&learned, 241), "a close says otherwise");
+    }
 
+    #[test]
+    fn silence_is_safe_within_a_lesson_whatever_stood_for_longer() {
         let (mut learned, start) = taught(&[(200, 150, 1), (400, 150, 3)]);
-        learned.outlived(ms(149), start + ms(400));
-        assert!(learned.is_safe(ms(135), start + ms(400)));
-        assert!(!learned.is_safe(ms(136), start + ms(400)));
+        let now = start + ms(400);
+        learned.outlived(ms(1000), now);
+        assert_eq!(learned.idle_timeout(now), Some(ms(135)), "only what serves unteaches");
+        assert!(learned.is_safe(ms(135), None, now) && !learned.is_safe(ms(136), None, now));
     }
 
     proptest! {

@@ -264,38 +264,52 @@ impl Tls {
             return Err(error);
         }
         let mut sent = 0;
-        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
-            match self.send_batch(rest) {
-                Ok(0) => break,
+        loop {
+            match self.send_some(bytes.get(sent..).unwrap_or_default()) {
+                Ok(0) => return Ok(sent),
                 Ok(count) => sent += count,
                 Err(error) if sent == 0 => return Err(error),
                 Err(error) => {
                     self.broken = Some(error);
-                    break;
+                    return Ok(sent);
                 }
             }
         }
-        Ok(sent)
     }
 
-    fn send_batch(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.owed == 0 && bytes.len() <= LARGEST_RECORD {
-            return self.send_record(bytes);
+    /// A record, or those that leave together.
+    fn send_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.owed > 0 || bytes.len() <= LARGEST_RECORD {
+            return match self.let_go()? {
+                true if self.owed > 0 => Ok(std::mem::take(&mut self.owed)),
+                true if !bytes.is_empty() => self.send_record(bytes),
+                true | false => Ok(0),
+            };
         }
-        if self.owed == 0 {
-            self.below_mut().hold();
-            let batch = bytes.get(..BATCH).unwrap_or(bytes);
-            while let Some(rest) = batch.get(self.owed..).filter(|rest| !rest.is_empty()) {
-                match self.send_record(rest)? {
-                    0 => break,
-                    count => self.owed += count,
-                }
+        self.below_mut().hold();
+        let batch = bytes.get(..BATCH).unwrap_or(bytes);
+        let mut encrypted = 0;
+        while let Some(rest) = batch.get(encrypted..).filter(|rest| !rest.is_empty()) {
+            match self.send_record(rest)? {
+                0 => break,
+                count => encrypted += count,
             }
         }
+        self.owed = encrypted;
+        Ok(if self.let_go()? { std::mem::take(&mut self.owed) } else { 0 })
+    }
+
+    /// Sends what was held back; whether it has all left.
+    fn let_go(&mut self) -> io::Result<bool> {
         match self.below_mut().let_go() {
-            Ok(true) => Ok(std::mem::take(&mut self.owed)),
-            Ok(false) => Ok(0),
+            Ok(true) => Ok(true),
+            Ok(false) => {
+                // Whatever TLS wants to read, it is the kernel that must take bytes first.
+                self.stall.write_wants_read = false;
+                Ok(false)
+            }
             Err(error) => {
+                self.owed = 0;
                 self.failure = error.raw_os_error().map(Failure::System);
                 Err(error)
             }

@@ -11,6 +11,8 @@ pub(super) struct Delivery {
     pub(super) acknowledged: u64,
     /// Since the last segment of the peer that acknowledged something, a FIN included (`tcpi_last_ack_recv`).
     pub(super) silent_for: Duration,
+    /// Since the last bytes of the peer (`tcpi_last_data_recv`).
+    pub(super) wordless_for: Duration,
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -22,6 +24,7 @@ mod linux {
     use super::{Delivery, Duration, Socket};
 
     /// `struct tcp_info` of include/uapi/linux/tcp.h: where the fields begin. It only ever grows at its end.
+    const LAST_DATA_RECV: usize = 52;
     const LAST_ACK_RECV: usize = 56;
     const BYTES_ACKED: usize = 120;
     const SIZE: usize = 128;
@@ -44,10 +47,14 @@ mod linux {
         if status != 0 || usize::try_from(length).ok()? < SIZE {
             return None;
         }
-        let milliseconds = u32::from_ne_bytes(info.get(LAST_ACK_RECV..)?.first_chunk().copied()?);
+        let milliseconds = |at: usize| {
+            let milliseconds = u32::from_ne_bytes(info.get(at..)?.first_chunk().copied()?);
+            Some(Duration::from_millis(milliseconds.into()))
+        };
         Some(Delivery {
             acknowledged: u64::from_ne_bytes(info.get(BYTES_ACKED..)?.first_chunk().copied()?),
-            silent_for: Duration::from_millis(milliseconds.into()),
+            silent_for: milliseconds(LAST_ACK_RECV)?,
+            wordless_for: milliseconds(LAST_DATA_RECV)?,
         })
     }
 }
@@ -83,6 +90,22 @@ mod tests {
         // What answers it also acknowledges it.
         client.read_exact(&mut [0; 1]).unwrap();
         assert_eq!(delivery(&socket).unwrap().acknowledged, 6);
+    }
+
+    #[test]
+    fn bytes_that_acknowledge_nothing_new_are_words_too() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        // A silence, which is the subject.
+        client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        client.read_exact(&mut [0; 1]).unwrap_err();
+        client.set_read_timeout(None).unwrap();
+        let written = std::time::Instant::now();
+        server.write_all(b"!").unwrap();
+        client.read_exact(&mut [0; 1]).unwrap();
+        let wordless_for = delivery(&Socket::from(client)).unwrap().wordless_for;
+        assert!(wordless_for <= written.elapsed() + Duration::from_millis(5), "{wordless_for:?}");
     }
 
     #[test]

@@ -197,6 +197,18 @@ impl Transport {
         self.plain().silent_for()
     }
 
+    /// Since the peer's last bytes came; zero where nobody tells.
+    #[must_use]
+    pub fn wordless_for(&self) -> Duration {
+        self.plain().wordless_for()
+    }
+
+    /// Bytes that TLS has sent and the kernel has not taken.
+    #[must_use]
+    pub fn held_back(&self) -> usize {
+        self.plain().held_back()
+    }
+
     /// Sends FIN after what was written.
     ///
     /// # Errors

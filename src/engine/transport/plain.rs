@@ -144,6 +144,18 @@ impl Plain {
         delivery::delivery(&self.socket).map(|delivery| delivery.silent_for).unwrap_or_default()
     }
 
+    /// Since the peer's last bytes came; zero where nobody tells.
+    #[must_use]
+    pub(super) fn wordless_for(&self) -> Duration {
+        delivery::delivery(&self.socket).map(|delivery| delivery.wordless_for).unwrap_or_default()
+    }
+
+    /// Bytes that are held back.
+    #[must_use]
+    pub(super) fn held_back(&self) -> usize {
+        self.held.as_ref().map_or(0, Vec::len)
+    }
+
     /// Sends FIN after what was written.
     ///
     /// # Errors
