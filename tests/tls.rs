@@ -255,7 +255,7 @@ fn answer_that_comes_while_a_first_large_write_is_partly_sent_is_no_unsolicited_
     assert_eq!(driver.reuse(false), id);
     let socket = driver.environment.transport(id).expect("an open connection").socket();
     socket.set_send_buffer_size(16_384).expect("a small buffer");
-    assert_eq!(driver.write(id, &[b'x'; 200_000]), Wrote::Pending);
+    assert_eq!(driver.write(id, &vec![b'x'; 200_000]), Wrote::Pending);
     driver.until_kernel_knows(id);
     driver.until_received(id, EARLY);
     assert_eq!(driver.closed(CloseReason::Unsolicited), 0);

@@ -93,17 +93,17 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_acknowledge_nothing_new_are_words_too() {
+    fn last_bytes_end_a_silence() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut server, _) = listener.accept().unwrap();
+        let mut byte = [0; 1];
         // A silence, which is the subject.
         client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        client.read_exact(&mut [0; 1]).unwrap_err();
-        client.set_read_timeout(None).unwrap();
+        client.read_exact(&mut byte).unwrap_err();
         let written = std::time::Instant::now();
         server.write_all(b"!").unwrap();
-        client.read_exact(&mut [0; 1]).unwrap();
+        client.read_exact(&mut byte).unwrap();
         let wordless_for = delivery(&Socket::from(client)).unwrap().wordless_for;
         assert!(wordless_for <= written.elapsed() + Duration::from_millis(5), "{wordless_for:?}");
     }
