@@ -269,3 +269,17 @@ fn doubt_about_the_oldest_is_no_reason_not_to_use_the_newest() {
     let newest = idle(&mut driver, &server, 1);
     assert_eq!(driver.reuse(false), newest[0]);
 }
+
+#[test]
+fn hint_is_trusted_less_a_tenth() {
+    for (pause, is_trusted) in [(53, true), (55, false)] {
+        let server = FaultServer::start("three_connections");
+        let mut driver = learning();
+        let id = driver.open(&server);
+        driver.exchange(id, OK);
+        driver.environment.hint(id, Hint { timeout: Some(Duration::from_secs(60)), max: None });
+        driver.release(id);
+        driver.pass(Duration::from_secs(pause));
+        assert_eq!(matches!(driver.checkout(false), Lease::Reused(_)), is_trusted, "{pause} s");
+    }
+}

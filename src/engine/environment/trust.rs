@@ -67,7 +67,9 @@ impl<R: Reactor> Environment<R> {
             return false;
         }
         let silence = self.silence(id).unwrap_or_default();
-        if silence <= SHORT || hint.is_some_and(|hint| silence <= hint.saturating_sub(limits.hint_buffer)) {
+        // What a server says of itself has the margin of what it teaches.
+        let margin = |hint: Duration| limits.hint_buffer.max(hint / 10);
+        if silence <= SHORT || hint.is_some_and(|hint| silence <= hint.saturating_sub(margin(hint))) {
             return false;
         }
         // The one that has been idle for the longest still stands, or has something to teach.
