@@ -113,6 +113,7 @@ impl Bridge {
             if rows == 0 {
                 break;
             }
+            self.with(Engine::begin_telling);
             if deliveries >= GATHER_FROM {
                 self.with(Engine::gather);
             }

@@ -56,6 +56,11 @@ impl<W> Connection<W> {
 }
 
 impl<R: Reactor> Environment<R> {
+    /// From here to [`scatter`](Self::scatter) a turn's events are told: what they change for the moment is not done.
+    pub fn begin_telling(&mut self) {
+        self.telling = true;
+    }
+
     /// From here to [`scatter`](Self::scatter) heads of requests are held back, so that a turn's requests leave together.
     pub fn gather(&mut self) {
         self.gathering = true;
@@ -64,6 +69,10 @@ impl<R: Reactor> Environment<R> {
     /// Sends what was held back, on connections that are still good.
     pub fn scatter(&mut self) {
         self.gathering = false;
+        self.telling = false;
+        for id in std::mem::take(&mut self.pausing) {
+            self.update_interest(id);
+        }
         let gathered = std::mem::take(&mut self.gathered);
         // Those that answers came to meanwhile are told of too.
         let suspects = if gathered.len() > 1 { self.sentinel.suspects(gathered.len() + SUSPECTS) } else { None };
@@ -182,7 +191,12 @@ impl<R: Reactor> Environment<R> {
             && connection.is_flowing != flowing
         {
             connection.is_flowing = flowing;
-            self.update_interest(id);
+            // A reader that pauses at each chunk often goes on before the turn has ended, and a poll is dear to stop.
+            if !flowing && self.telling {
+                self.pausing.push(id);
+            } else {
+                self.update_interest(id);
+            }
             if flowing && self.is_spoken(id) {
                 self.serve_again(id);
             } else {

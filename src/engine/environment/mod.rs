@@ -76,6 +76,7 @@ pub struct Environment<R: Reactor> {
     /// Held connections on their way.
     opening: usize,
     next_ticket: u64,
+    telling: bool,
     gathering: bool,
     hang_up_is_end: bool,
     sentinel: Sentinel,
@@ -84,6 +85,8 @@ pub struct Environment<R: Reactor> {
     now: Instant,
     /// Connections whose output waits for the end of the turn.
     gathered: Vec<ConnectionId>,
+    /// Connections whose reader has paused in this turn.
+    pausing: Vec<ConnectionId>,
 }
 
 impl<R: Reactor> Environment<R> {
@@ -103,12 +106,14 @@ impl<R: Reactor> Environment<R> {
             events: VecDeque::new(),
             opening: 0,
             next_ticket: 0,
+            telling: false,
             gathering: false,
             hang_up_is_end: false,
             sentinel: Sentinel::default(),
             clocks: Clocks::default(),
             now: Instant::now(),
             gathered: Vec::new(),
+            pausing: Vec::new(),
         }
     }
 

@@ -380,6 +380,7 @@ impl World {
             }
             Step::Deliver(begins) => {
                 if begins {
+                    self.environment.begin_telling();
                     self.environment.gather();
                 } else {
                     self.environment.scatter();
