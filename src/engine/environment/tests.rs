@@ -568,3 +568,22 @@ proptest! {
         world.end()?;
     }
 }
+
+#[test]
+fn poll_of_a_paused_reader_stops_at_once_or_when_the_turn_has_been_told() -> Result<(), TestCaseError> {
+    let mut world = World::new(Limits { queue_limit: 3, ..Limits::default() });
+    let id = world.environment.reserve_anyway(world.agent, world.origins[0], world.now);
+    world.reserved(world.origins[0], id)?;
+    world.open(id);
+    let reads = |world: &World| world.environment.reactor.watched[&id].readable;
+    world.environment.begin_telling();
+    world.environment.set_flowing(id, false);
+    assert!(reads(&world), "it may go on");
+    world.environment.scatter();
+    assert!(!reads(&world), "it has not");
+    world.environment.set_flowing(id, true);
+    assert!(reads(&world));
+    world.environment.set_flowing(id, false);
+    assert!(!reads(&world), "nothing is being told");
+    world.end()
+}
