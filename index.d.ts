@@ -337,9 +337,10 @@ declare namespace HttpAgent {
      * that number. A connection that outlives a lesson unteaches it, and ten minutes without a close do.
      *
      * Where nothing is learned yet, a request that is not idempotent (a POST without a key) is not sent on a connection
-     * that has been silent for more than 250 ms, unless the server's hint less a tenth covers that, or another connection to the origin
-     * has been silent for a quarter longer, or for `freeSocketTimeout`, and still stood. It gets a fresh one beside it, if
-     * `maxSockets`, `maxTotalSockets` and `maxFreeSockets` leave room for both; `unproven` in `stats()` counts these.
+     * that has been silent for more than 250 ms, unless the server's hint less a tenth covers that, or another connection
+     * to the origin has been silent for a quarter longer, or for `freeSocketTimeout`, and still stood. It gets a fresh one
+     * beside it, if `maxSockets`, `maxTotalSockets` and `maxFreeSockets` leave room for both; `unproven` in `stats()`
+     * counts these.
      *
      * Shape: boolean. Default: `true`. What is learned is in `stats()`; ages below 40 ms and above an hour are not.
      */

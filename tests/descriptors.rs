@@ -122,7 +122,7 @@ fn environment_abandoned_with_everything_in_flight_leaves_no_descriptor() {
     driver.environment.close(closing, CloseReason::Destroyed, false);
     assert_eq!(driver.reuse(true), idle);
     driver.exchange(idle, OK);
-    driver.environment.gather();
+    driver.environment.begin_telling(true);
     let stuck = driver.open(&stalled);
     assert_eq!(driver.write(stuck, &post(&vec![b'x'; 16 << 20])), Wrote::Pending);
     let hanging = driver.reserve();

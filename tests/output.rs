@@ -144,7 +144,7 @@ fn gathered_heads_leave_at_the_end_of_the_turn() {
     driver.exchange(id, OK);
     driver.release(id);
     driver.reuse(true);
-    driver.environment.gather();
+    driver.environment.begin_telling(true);
     assert_eq!(driver.write(id, GET), Wrote::Taken);
     assert_eq!(driver.environment.facts(id, driver.now()).unwrap().unsent, GET.len());
     driver.environment.scatter();

@@ -139,7 +139,7 @@ fn bytes_that_come_before_the_request_left_are_not_its_answer() {
 fn gathered_request_whose_connection_died_meanwhile_goes_out_on_a_fresh_one() {
     let server = FaultServer::start("rst_while_idle");
     let (mut driver, id) = reused(Policy::default(), false, &server);
-    driver.environment.gather();
+    driver.environment.begin_telling(true);
     assert_eq!(driver.write(id, GET), Wrote::Taken);
     server.open("go");
     driver.until_kernel_knows(id);
@@ -163,7 +163,7 @@ fn connection_found_dead_at_the_end_of_a_turn_is_swapped_for_a_fresh_one() {
             driver.release(live);
             server.open("go");
             driver.until_kernel_knows(dead);
-            driver.environment.gather();
+            driver.environment.begin_telling(true);
             let leased = [driver.reuse(false), driver.reuse(false)];
             assert_eq!(leased, [live, dead]);
             assert_eq!(driver.write(dead, GET), Wrote::Taken);

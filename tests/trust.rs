@@ -25,10 +25,14 @@ fn idle(driver: &mut Driver, server: &FaultServer, count: usize) -> Vec<Connecti
     ids
 }
 
-fn learning() -> Driver {
+fn learning_options() -> AgentOptions {
     let mut options: AgentOptions = options();
     options.lifetime.learns = true;
-    Driver::new(options)
+    options
+}
+
+fn learning() -> Driver {
+    Driver::new(learning_options())
 }
 
 /// Its peer has closed it, and its number is free.
@@ -36,6 +40,18 @@ fn until_closed(driver: &mut Driver, id: ConnectionId) {
     driver.until_told(Event::Ended { id, reason: CloseReason::PeerFin });
     driver.until("gone", |driver| driver.counts() == [0; 4]);
     driver.events.clear();
+}
+
+/// Two connections, one after the other, are closed by a server that closes three when told, each after so long idle.
+fn close_twice_after(age: Duration, driver: &mut Driver, server: &FaultServer) {
+    for gate in ["first", "second"] {
+        let id = driver.open(server);
+        driver.exchange(id, OK);
+        driver.release(id);
+        driver.pass(age);
+        server.open(gate);
+        until_closed(driver, id);
+    }
 }
 
 fn learned(driver: &Driver) -> (Option<Duration>, Option<u32>) {
@@ -92,14 +108,7 @@ fn two_closes_at_the_same_age_teach_an_idle_timeout() {
     let server = FaultServer::start("fin_while_idle_thrice");
     let mut driver = learning();
     let age = Duration::from_secs(5);
-    for gate in ["first", "second"] {
-        let id = driver.open(&server);
-        driver.exchange(id, OK);
-        driver.release(id);
-        driver.pass(age);
-        server.open(gate);
-        until_closed(&mut driver, id);
-    }
+    close_twice_after(age, &mut driver, &server);
     let (timeout, max_requests) = learned(&driver);
     let timeout = timeout.expect("a lesson");
     assert!(timeout < age && timeout > age.mul_f64(0.8), "{timeout:?}");
@@ -158,14 +167,7 @@ fn closes_after_the_same_number_of_exchanges_teach_that_number() {
 fn agent_that_must_not_learn_learns_nothing() {
     let server = FaultServer::start("fin_while_idle_thrice");
     let mut driver = Driver::new(options());
-    for gate in ["first", "second"] {
-        let id = driver.open(&server);
-        driver.exchange(id, OK);
-        driver.release(id);
-        driver.pass(Duration::from_secs(5));
-        server.open(gate);
-        until_closed(&mut driver, id);
-    }
+    close_twice_after(Duration::from_secs(5), &mut driver, &server);
     assert_eq!(learned(&driver), (None, None));
 }
 
@@ -194,7 +196,7 @@ fn connection_is_known_to_last_once_another_one_has_idled_for_a_quarter_longer()
     idle(&mut driver, &server, 1);
     driver.pass(PAUSE.mul_f64(0.2));
     assert!(leaves_alone(&mut driver, &server));
-    let Lease::Reused(id) = driver.checkout(true) else { unreachable!("two are idle") };
+    let id = driver.reuse(true);
     driver.release(id);
     driver.pass(PAUSE.mul_f64(0.9));
     driver.reuse(false);
@@ -204,8 +206,7 @@ fn connection_is_known_to_last_once_another_one_has_idled_for_a_quarter_longer()
 #[test]
 fn connection_that_reached_its_limit_in_peace_lets_others_be_trusted() {
     let server = FaultServer::start("three_connections");
-    let mut options: AgentOptions = options();
-    options.lifetime.learns = true;
+    let mut options = learning_options();
     options.lifetime.idle_timeout = Some(PAUSE.mul_f64(1.1));
     let mut driver = Driver::new(options);
     idle(&mut driver, &server, 1);
@@ -246,22 +247,14 @@ fn connection_that_nobody_knows_to_last_is_used_where_there_is_no_room_beside_it
 fn lesson_says_how_long_a_connection_lasts() {
     let server = FaultServer::start("fin_while_idle_thrice");
     let mut driver = learning();
-    for gate in ["first", "second"] {
-        let id = driver.open(&server);
-        driver.exchange(id, OK);
-        driver.release(id);
-        driver.pass(PAUSE * 2);
-        server.open(gate);
-        until_closed(&mut driver, id);
-    }
+    close_twice_after(PAUSE * 2, &mut driver, &server);
     assert!(!leaves_alone(&mut driver, &server));
 }
 
 #[test]
 fn doubt_about_the_oldest_is_no_reason_not_to_use_the_newest() {
     let server = FaultServer::start("three_connections");
-    let mut options: AgentOptions = options();
-    options.lifetime.learns = true;
+    let mut options = learning_options();
     options.limits.lifo = false;
     let mut driver = Driver::new(options);
     idle(&mut driver, &server, 1);

@@ -113,10 +113,7 @@ impl Bridge {
             if rows == 0 {
                 break;
             }
-            self.with(Engine::begin_telling);
-            if deliveries >= GATHER_FROM {
-                self.with(Engine::gather);
-            }
+            self.with(|engine| engine.begin_telling(deliveries >= GATHER_FROM));
             let goes_on = self.call_back();
             self.with(Engine::scatter);
             if !goes_on {

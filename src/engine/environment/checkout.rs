@@ -42,7 +42,7 @@ impl<R: Reactor> Environment<R> {
         loop {
             match self.agent(agent).pool.checkout(origin) {
                 Checkout::Candidate(id) => {
-                    let (id, is_doubtful) = if idempotent { (id, false) } else { self.surest(origin, id) };
+                    let (id, is_doubtful) = if idempotent { (id, false) } else { self.surest(agent, origin, id) };
                     if self.ended_unheard(id) {
                         continue;
                     }
@@ -151,7 +151,7 @@ impl<R: Reactor> Environment<R> {
         connection.life.requests += 1;
         let (idle, requests) = (connection.exchange.idle(), connection.life.requests);
         if limits.learns && connection.exchange.answered {
-            self.agent(agent).learned(origin).served(idle.unwrap_or_default(), requests, now);
+            self.agent(agent).learned(origin).survived(idle.unwrap_or_default(), requests, now);
         }
         let connection = self.connection(id)?;
         let mut keep = connection.life.may_serve(&limits, now).and_then(|()| connection.is_clean(reusable));

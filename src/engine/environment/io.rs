@@ -56,14 +56,11 @@ impl<W> Connection<W> {
 }
 
 impl<R: Reactor> Environment<R> {
-    /// From here to [`scatter`](Self::scatter) a turn's events are told: what they change for the moment is not done.
-    pub fn begin_telling(&mut self) {
+    /// From here to [`scatter`](Self::scatter) a turn's events are told, and a reader that pauses for a moment is polled on.
+    /// If it `gathers`, heads of requests are held back, so that a turn's requests leave together.
+    pub fn begin_telling(&mut self, gathers: bool) {
         self.telling = true;
-    }
-
-    /// From here to [`scatter`](Self::scatter) heads of requests are held back, so that a turn's requests leave together.
-    pub fn gather(&mut self) {
-        self.gathering = true;
+        self.gathering = gathers;
     }
 
     /// Sends what was held back, on connections that are still good.
@@ -337,13 +334,12 @@ impl<R: Reactor> Environment<R> {
     /// Whether bytes that came answer the exchange; if not, it was dealt with.
     pub(super) fn answers(&mut self, id: ConnectionId, bytes: &[u8]) -> bool {
         let Some(connection) = self.connections.get_mut(id.0 as usize) else { return false };
-        let has_sent = connection.has_sent();
-        let exchange = &mut connection.exchange;
         // Nothing was sent, so this answers nothing: the server wrote to an idle connection.
-        if exchange.reused && !has_sent && !exchange.answered {
+        if connection.exchange.reused && !connection.exchange.answered && !connection.has_sent() {
             self.died(id, Death::Unsolicited);
             return false;
         }
+        let exchange = &mut connection.exchange;
         if exchange.reused
             && !exchange.answered
             && is_idle_timeout(bytes)

@@ -380,8 +380,7 @@ impl World {
             }
             Step::Deliver(begins) => {
                 if begins {
-                    self.environment.begin_telling();
-                    self.environment.gather();
+                    self.environment.begin_telling(true);
                 } else {
                     self.environment.scatter();
                 }
@@ -576,7 +575,7 @@ fn poll_of_a_paused_reader_stops_at_once_or_when_the_turn_has_been_told() -> Res
     world.reserved(world.origins[0], id)?;
     world.open(id);
     let reads = |world: &World| world.environment.reactor.watched[&id].readable;
-    world.environment.begin_telling();
+    world.environment.begin_telling(false);
     world.environment.set_flowing(id, false);
     assert!(reads(&world), "it may go on");
     world.environment.scatter();

@@ -39,12 +39,11 @@ impl<R: Reactor> Environment<R> {
 
     /// The idle connection for a request that is not idempotent: the pool's candidate, or the one that was used last,
     /// if the candidate may be about to end; and whether that may too.
-    pub(super) fn surest(&mut self, origin: OriginId, candidate: ConnectionId) -> (ConnectionId, bool) {
+    pub(super) fn surest(&mut self, agent: AgentId, origin: OriginId, candidate: ConnectionId) -> (ConnectionId, bool) {
         if !self.is_doubtful(candidate) {
             return (candidate, false);
         }
-        let agent = self.place(candidate).map(|(agent, _)| agent);
-        let newest = agent.and_then(|agent| self.agent(agent).pool.idle(origin).next_back()).unwrap_or(candidate);
+        let newest = self.agent(agent).pool.idle(origin).next_back().unwrap_or(candidate);
         (newest, newest == candidate || self.is_doubtful(newest))
     }
 
@@ -85,8 +84,8 @@ impl<R: Reactor> Environment<R> {
         let now = self.now;
         let connection = self.connection(id)?;
         let State::Idle { since, .. } = connection.state else { return None };
-        let wordless_for = connection.open().map(|open| open.transport.wordless_for()).unwrap_or_default();
-        Some(wordless_for.max(now.saturating_duration_since(since)))
+        let silence = connection.open().map(|open| open.transport.silence()).unwrap_or_default();
+        Some(silence.of_words.max(now.saturating_duration_since(since)))
     }
 
     /// An idle connection that its peer has not closed yet teaches too.
@@ -109,7 +108,7 @@ impl<R: Reactor> Environment<R> {
         }
         let Some(connection) = self.connection(id) else { return };
         // A late look teaches no wrong age: the kernel knows when the FIN came.
-        let silent_for = connection.open().map(|open| open.transport.silent_for()).unwrap_or_default();
+        let silent_for = connection.open().map(|open| open.transport.silence().of_kernel).unwrap_or_default();
         let requests = connection.life.requests;
         let at = now.checked_sub(silent_for).unwrap_or(now).max(since);
         self.agent(agent).learned(origin).closed(PeerClose { at, age: at.saturating_duration_since(since), requests });

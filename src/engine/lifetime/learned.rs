@@ -125,7 +125,7 @@ impl Learned {
     }
 
     /// Takes note of a connection that served its exchange number `requests` after it had been idle for `idle`.
-    pub fn served(&mut self, idle: Duration, requests: u32, now: Instant) {
+    pub fn survived(&mut self, idle: Duration, requests: u32, now: Instant) {
         let outlives = self.survived.note(idle, now) && self.idle_timeout.is_some_and(|timeout| timeout < idle);
         let exceeds = self.served.note(requests, now) && self.max_requests.is_some_and(|max| max < requests);
         if outlives || exceeds {
@@ -243,13 +243,13 @@ mod tests {
     #[test]
     fn connection_that_outlives_a_lesson_unteaches_it() {
         let (mut learned, start) = taught(&[(200, 150, 1), (400, 150, 2)]);
-        learned.served(ms(140), 5, start + ms(600));
+        learned.survived(ms(140), 5, start + ms(600));
         assert!(learned.idle_timeout(start + ms(600)).is_some());
-        learned.served(ms(400), 5, start + ms(700));
+        learned.survived(ms(400), 5, start + ms(700));
         assert_eq!(learned.idle_timeout(start + ms(700)), None);
 
         let (mut learned, start) = taught(&[(10, 0, 3), (30, 1, 3)]);
-        learned.served(ms(0), 4, start + ms(40));
+        learned.survived(ms(0), 4, start + ms(40));
         assert_eq!(learned.max_requests(start + ms(40)), None);
     }
 
@@ -296,7 +296,7 @@ mod tests {
                 learned.closed(PeerClose { at: now, age: ms(*age), requests: *requests });
             }
             for (idle, requests) in survivals {
-                learned.served(ms(idle), requests, now);
+                learned.survived(ms(idle), requests, now);
             }
             if let Some(timeout) = learned.idle_timeout(now) {
                 prop_assert!(timeout >= FLOOR / 2 && timeout <= CEILING);

@@ -279,12 +279,14 @@ impl Tls {
 
     /// A record, or those that leave together.
     fn send_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.owed > 0 || bytes.len() <= LARGEST_RECORD {
-            return match self.let_go()? {
-                true if self.owed > 0 => Ok(std::mem::take(&mut self.owed)),
-                true if !bytes.is_empty() => self.send_record(bytes),
-                true | false => Ok(0),
-            };
+        if bytes.is_empty() || !self.let_go()? {
+            return Ok(0);
+        }
+        if self.owed > 0 {
+            return Ok(std::mem::take(&mut self.owed));
+        }
+        if bytes.len() <= LARGEST_RECORD {
+            return self.send_record(bytes);
         }
         self.below_mut().hold();
         let batch = bytes.get(..BATCH).unwrap_or(bytes);

@@ -9,10 +9,16 @@ use socket2::Socket;
 pub(super) struct Delivery {
     /// Bytes that the peer's kernel acknowledged since the connect began, the SYN included (`tcpi_bytes_acked`).
     pub(super) acknowledged: u64,
-    /// Since the last segment of the peer that acknowledged something, a FIN included (`tcpi_last_ack_recv`).
-    pub(super) silent_for: Duration,
-    /// Since the last bytes of the peer (`tcpi_last_data_recv`).
-    pub(super) wordless_for: Duration,
+    pub(super) silence: Silence,
+}
+
+/// For how long the peer has been silent; zero where nobody tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Silence {
+    /// Since its last segment that acknowledged something, a FIN included (`tcpi_last_ack_recv`).
+    pub of_kernel: Duration,
+    /// Since its last bytes (`tcpi_last_data_recv`).
+    pub of_words: Duration,
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -21,7 +27,7 @@ mod linux {
 
     use std::os::fd::AsRawFd;
 
-    use super::{Delivery, Duration, Socket};
+    use super::{Delivery, Duration, Silence, Socket};
 
     /// `struct tcp_info` of include/uapi/linux/tcp.h: where the fields begin. It only ever grows at its end.
     const LAST_DATA_RECV: usize = 52;
@@ -53,8 +59,7 @@ mod linux {
         };
         Some(Delivery {
             acknowledged: u64::from_ne_bytes(info.get(BYTES_ACKED..)?.first_chunk().copied()?),
-            silent_for: milliseconds(LAST_ACK_RECV)?,
-            wordless_for: milliseconds(LAST_DATA_RECV)?,
+            silence: Silence { of_kernel: milliseconds(LAST_ACK_RECV)?, of_words: milliseconds(LAST_DATA_RECV)? },
         })
     }
 }
@@ -104,8 +109,8 @@ mod tests {
         let written = std::time::Instant::now();
         server.write_all(b"!").unwrap();
         client.read_exact(&mut byte).unwrap();
-        let wordless_for = delivery(&Socket::from(client)).unwrap().wordless_for;
-        assert!(wordless_for <= written.elapsed() + Duration::from_millis(5), "{wordless_for:?}");
+        let silence = delivery(&Socket::from(client)).unwrap().silence;
+        assert!(silence.of_words <= written.elapsed() + Duration::from_millis(5), "{silence:?}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use delivery::Silence;
 use plain::Plain;
 pub use sentinel::Sentinel;
 pub use socket::Knobs;
@@ -191,16 +192,10 @@ impl Transport {
         self.plain().acknowledged_after(sent)
     }
 
-    /// Since the peer's kernel last spoke; zero where nobody tells.
+    /// Since when the peer has been silent.
     #[must_use]
-    pub fn silent_for(&self) -> Duration {
-        self.plain().silent_for()
-    }
-
-    /// Since the peer's last bytes came; zero where nobody tells.
-    #[must_use]
-    pub fn wordless_for(&self) -> Duration {
-        self.plain().wordless_for()
+    pub fn silence(&self) -> Silence {
+        self.plain().silence()
     }
 
     /// Bytes that TLS has sent and the kernel has not taken.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use socket2::{SockAddr, Socket};
 
-use super::{Ends, Knobs, Liveness, Received, delivery, socket};
+use super::{Ends, Knobs, Liveness, Received, Silence, delivery, socket};
 
 /// A plain TCP or Unix-domain connection.
 #[derive(Debug)]
@@ -138,16 +138,8 @@ impl Plain {
         Some(acknowledged.saturating_sub(self.acknowledged_before?).saturating_sub(sent))
     }
 
-    /// Since the peer's kernel last spoke; zero where nobody tells.
-    #[must_use]
-    pub(super) fn silent_for(&self) -> Duration {
-        delivery::delivery(&self.socket).map(|delivery| delivery.silent_for).unwrap_or_default()
-    }
-
-    /// Since the peer's last bytes came; zero where nobody tells.
-    #[must_use]
-    pub(super) fn wordless_for(&self) -> Duration {
-        delivery::delivery(&self.socket).map(|delivery| delivery.wordless_for).unwrap_or_default()
+    pub(super) fn silence(&self) -> Silence {
+        delivery::delivery(&self.socket).map(|delivery| delivery.silence).unwrap_or_default()
     }
 
     /// Bytes that are held back.

@@ -135,7 +135,7 @@ impl<R: Reactor> Environment<R> {
         }
         let (life, idle) = (connection.life, connection.shared.as_ref().map(|shared| shared.idle).unwrap_or_default());
         if limits.learns {
-            self.agent(agent).learned(origin).served(idle, life.requests, now);
+            self.agent(agent).learned(origin).survived(idle, life.requests, now);
         }
         let verdict = life.may_serve(&limits, now).map_or_else(Verdict::Close, |()| life.keep_idle(&limits, now));
         let until = match verdict {
