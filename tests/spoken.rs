@@ -3,6 +3,10 @@
 #[expect(dead_code, reason = "each suite uses its part")]
 mod support;
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::thread::JoinHandle;
+
 use bytes::Bytes;
 use holdfast::engine::environment::Event;
 use holdfast::engine::http::{Breakage, Limits, RequestHead};
@@ -95,24 +99,79 @@ fn answer_that_is_cut_is_told_by_the_end_alone() {
     assert!(!driver.events.iter().any(is_of_answer), "{:?}", driver.events);
 }
 
-#[test]
-fn answer_with_two_lengths_is_broken() {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+/// Gives one client these answers, each when it has asked, and waits for it to leave unless it `closes` then.
+fn answering(answers: Vec<Vec<u8>>, closes: bool) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let address = listener.local_addr().expect("a bound address");
     let server = std::thread::spawn(move || {
-        use std::io::{Read, Write};
         let (mut socket, _) = listener.accept().expect("a client");
         let mut head = [0; 1024];
-        assert!(socket.read(&mut head).expect("a head") > 0);
-        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
-        socket.write_all(answer).expect("room for an answer");
-        socket.read(&mut head).expect("the client's end")
+        for answer in answers {
+            assert!(socket.read(&mut head).expect("a head") > 0);
+            socket.write_all(&answer).expect("room for an answer");
+        }
+        if !closes {
+            assert_eq!(socket.read(&mut head).expect("the client's end"), 0);
+        }
     });
+    (address, server)
+}
+
+/// A head that promises `length` bytes, and the first `count` of them.
+fn long_answer(length: usize, count: usize) -> Vec<u8> {
+    let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").into_bytes();
+    answer.extend((b'a'..=b'z').cycle().take(count));
+    answer
+}
+
+const LONG: usize = 1_000_003;
+
+#[test]
+fn long_answer_is_told_whole_and_what_follows_it_too() {
+    let (address, server) = answering([0, LONG, LONG].map(|count| long_answer(LONG, count)).to_vec(), false);
     let mut driver = Driver::new(options());
     let id = driver.reserve();
-    driver.connect(id, support::driver::place_of(address));
+    driver.connect_at(id, address);
+    for (count, method) in [(0, "HEAD"), (LONG, "GET"), (2 * LONG, "GET")] {
+        speak(&mut driver, id, &GET.replace("GET", method), false);
+        let (head, is_reusable, body) = answer(&mut driver, id);
+        assert_eq!((head, is_reusable), (format!("OK\nContent-Length\n{LONG}"), true));
+        let bodies = (b'a'..=b'z').cycle().take(LONG).chain((b'a'..=b'z').cycle().take(LONG));
+        assert!(body.bytes().eq(bodies.take(count)), "{} bytes", body.len());
+        driver.release(id);
+        if count < 2 * LONG {
+            assert_eq!(driver.reuse(true), id);
+        }
+    }
+    driver.close(id, CloseReason::Error);
+    server.join().expect("the server ends");
+}
+
+#[test]
+fn long_answer_that_is_cut_is_told_by_the_end_alone() {
+    for count in [0, 1, 100_000, LONG - 65_536, LONG - 1] {
+        let (address, server) = answering(vec![long_answer(LONG, count)], true);
+        let mut driver = Driver::new(options());
+        let id = driver.reserve();
+        driver.connect_at(id, address);
+        speak(&mut driver, id, GET, false);
+        driver.until_told(Event::End { id });
+        assert_eq!(driver.received(id).len(), count);
+        let is_of_end = |event: &Event| matches!(event, Event::Complete { .. } | Event::Broken { .. });
+        assert!(!driver.events.iter().any(is_of_end), "{:?}", driver.events);
+        server.join().expect("the server ends");
+    }
+}
+
+#[test]
+fn answer_with_two_lengths_is_broken() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
+    let (address, server) = answering(vec![answer.into()], false);
+    let mut driver = Driver::new(options());
+    let id = driver.reserve();
+    driver.connect_at(id, address);
     speak(&mut driver, id, GET, false);
     driver.until_told(Event::Broken { id, breakage: Breakage::Length });
     driver.close(id, CloseReason::Error);
-    assert_eq!(server.join().expect("the server ends"), 0);
+    server.join().expect("the server ends");
 }

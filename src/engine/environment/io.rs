@@ -30,6 +30,17 @@ pub enum Wrote {
     Failed(i32),
 }
 
+/// What became of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// It brought as much as it might: there may be more.
+    Full,
+    /// There was no room for it.
+    NoRoom,
+    /// There is no more for now, or for ever.
+    Done,
+}
+
 /// Whether a response begins as one that says: the request took too long to come.
 fn is_idle_timeout(head: &[u8]) -> bool {
     head.starts_with(b"HTTP/1.1 408 ") || head.starts_with(b"HTTP/1.0 408 ")
@@ -194,8 +205,8 @@ impl<R: Reactor> Environment<R> {
             } else {
                 self.update_interest(id);
             }
-            if flowing && self.is_spoken(id) {
-                self.serve_again(id);
+            if flowing && self.is_spoken(id) && self.past(id) == 0 {
+                self.serve_again(id); // hyper may have more to tell
             } else {
                 self.read_on(id);
             }
@@ -287,48 +298,50 @@ impl<R: Reactor> Environment<R> {
 
     fn read(&mut self, id: ConnectionId, slabs: &mut impl Slabs, hung_up: bool) -> bool {
         for _ in 0..READS_PER_TURN {
-            let Some(room) = slabs.room() else { return false };
-            let Some(connection) = self.connections.get_mut(id.0 as usize) else { return true };
-            let Link::Open(open) = &mut connection.link else { return true };
-            let size = room.len();
-            match open.transport.receive(room) {
-                Received::Bytes(count) => {
-                    if !self.answers(id, room.get(..count).unwrap_or_default()) {
-                        return true;
-                    }
-                    let (slab, offset) = slabs.commit(count);
-                    let length = u32::try_from(count).unwrap_or(u32::MAX);
-                    // First: the end of an answer may set off a connection that resumes them.
-                    self.tell_sessions(id);
-                    self.tell(Event::Data { id, slab, offset, length });
-                    if count < size && hung_up && self.hang_up_is_end {
-                        self.died(id, Death::Fin);
-                        return true;
-                    }
-                    if count < size {
-                        // How a secured connection ended behind its last bytes is told apart from them, as of any other.
-                        self.read_on(id);
-                        return true;
-                    }
-                }
-                Received::End => {
-                    self.died(id, Death::Fin);
-                    return true;
-                }
-                Received::Nothing => {
-                    self.tell_sessions(id);
-                    // What it waits for may have changed: TLS has its own mind.
-                    self.update_interest(id);
-                    return true;
-                }
-                Received::Failed(error) => {
-                    self.died(id, Death::Error(errno(&error)));
-                    return true;
-                }
+            match self.read_once(id, slabs, hung_up, usize::MAX) {
+                Read::Full => {}
+                Read::NoRoom => return false,
+                Read::Done => return true,
             }
         }
         self.read_on(id);
         true
+    }
+
+    /// Reads `most` bytes at most to where the embedder finds them.
+    pub(super) fn read_once(&mut self, id: ConnectionId, slabs: &mut impl Slabs, hung_up: bool, most: usize) -> Read {
+        let Some(room) = slabs.room() else { return Read::NoRoom };
+        let size = room.len().min(most);
+        let Some(room) = room.get_mut(..size) else { return Read::Done };
+        let Some(connection) = self.connections.get_mut(id.0 as usize) else { return Read::Done };
+        let Link::Open(open) = &mut connection.link else { return Read::Done };
+        match open.transport.receive(room) {
+            Received::Bytes(count) => {
+                if !self.answers(id, room.get(..count).unwrap_or_default()) {
+                    return Read::Done;
+                }
+                // First: the end of an answer may set off a connection that resumes them.
+                self.tell_sessions(id);
+                self.tell_data(id, slabs, count);
+                if count == size {
+                    return Read::Full;
+                }
+                if hung_up && self.hang_up_is_end {
+                    self.died(id, Death::Fin);
+                } else {
+                    // How a secured connection ended behind its last bytes is told apart from them, as of any other.
+                    self.read_on(id);
+                }
+            }
+            Received::End => self.died(id, Death::Fin),
+            Received::Nothing => {
+                self.tell_sessions(id);
+                // What it waits for may have changed: TLS has its own mind.
+                self.update_interest(id);
+            }
+            Received::Failed(error) => self.died(id, Death::Error(errno(&error))),
+        }
+        Read::Done
     }
 
     /// Whether bytes that came answer the exchange; if not, it was dealt with.

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::connection::{Connection, Link};
+use super::connection::Link;
 use super::death::Death;
-use super::io::{READS_PER_TURN, errno};
+use super::io::{READS_PER_TURN, Read, errno};
 use super::{Environment, Event, Slabs, Wrote};
 use crate::engine::http::{Limits, Misfit, RequestHead, Speaker, Told};
 use crate::engine::pool::ConnectionId;
@@ -114,7 +114,12 @@ impl<R: Reactor> Environment<R> {
         let mut is_done =
             self.with_speaker(id, |speaker| speaker.awaits_head()) == Some(true) || self.progress(id, Some(slabs));
         for _ in 0..READS_PER_TURN {
-            let may_have_more = is_done && self.hear_once(id);
+            let may_have_more = is_done
+                && match self.pass_once(id, slabs) {
+                    Some(Read::NoRoom) => return false,
+                    Some(read) => read == Read::Full,
+                    None => self.hear_once(id),
+                };
             is_done = is_done && self.progress(id, Some(slabs));
             if let Some(memory) = self.with_speaker(id, Speaker::reclaim) {
                 self.give_back(memory);
@@ -140,12 +145,38 @@ impl<R: Reactor> Environment<R> {
         }
     }
 
+    /// Whether what comes next of an answer would be told at once.
+    fn listens(&self, id: ConnectionId) -> bool {
+        self.connections
+            .get(id.0 as usize)
+            .is_some_and(|connection| connection.is_flowing && !connection.has_untold() && connection.speaker.is_some())
+    }
+
+    /// How many bytes of an answer come next that hyper has no need of.
+    pub(super) fn past(&self, id: ConnectionId) -> u64 {
+        let connection = self.connections.get(id.0 as usize);
+        connection.and_then(|connection| connection.speaker.as_ref()).map_or(0, |speaker| speaker.past())
+    }
+
+    /// Tells what one read brings of a body that hyper has no need of, if such bytes come next.
+    fn pass_once(&mut self, id: ConnectionId, slabs: &mut impl Slabs) -> Option<Read> {
+        let most = self.past(id);
+        if most == 0 {
+            return None;
+        }
+        if !self.listens(id) {
+            return Some(Read::Done);
+        }
+        let before = self.connection(id)?.bytes_read;
+        let read = self.read_once(id, slabs, false, usize::try_from(most).unwrap_or(usize::MAX));
+        let count = self.connection(id)?.bytes_read - before;
+        self.with_speaker(id, |speaker| speaker.passed(count));
+        Some(read)
+    }
+
     /// Gives hyper what one read brings; whether there may be more.
     fn hear_once(&mut self, id: ConnectionId) -> bool {
-        let listens = |connection: &Connection<R::Watch>| {
-            connection.is_flowing && !connection.has_untold() && connection.speaker.is_some()
-        };
-        if !self.connections.get(id.0 as usize).is_some_and(listens) {
+        if !self.listens(id) {
             return false;
         }
         let mut scratch = self.scratch();

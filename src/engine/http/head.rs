@@ -100,12 +100,21 @@ pub(super) struct AnswerHead {
     pub(super) text: Vec<u8>,
     /// Its bytes.
     pub(super) length: usize,
+    /// So many bytes of its body need not go through hyper, if hyper says that there is one.
+    pub(super) past: u64,
     /// What is wrong with it by more than HTTP's grammar.
     pub(super) verdict: Result<(), Breakage>,
 }
 
+const CONTENT_LENGTH: &str = "content-length";
+
 /// The headers that say where an answer ends, and whether the connection does: all that hyper needs.
-const FRAMING: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
+const FRAMING: [&str; 3] = ["connection", CONTENT_LENGTH, "transfer-encoding"];
+
+/// Of a body that is longer than `LONG` hyper gets its last bytes, so many of them: the others would go into its buffer and
+/// out of it only to be counted.
+pub(super) const TAIL: u64 = 64 * 1024;
+const LONG: u64 = 4 * TAIL;
 
 impl AnswerHead {
     /// The first head in `bytes`, once it is whole; `framing` becomes the same without what hyper has no use for.
@@ -126,6 +135,8 @@ impl AnswerHead {
         text.extend_from_slice(answer.reason.unwrap_or_default().as_bytes());
         // hyper keeps a reason that it would not have written itself.
         let reason = status.canonical_reason().unwrap_or_default();
+        let past = past(answer.headers);
+        let tail = TAIL.to_string();
         let mut frame = |parts: [&[u8]; 4]| parts.iter().for_each(|part| framing.extend_from_slice(part));
         frame([version, status.as_str().as_bytes(), b" ", reason.as_bytes()]);
         for Header { name, value } in answer.headers.iter() {
@@ -134,11 +145,12 @@ impl AnswerHead {
             text.push(b'\n');
             text.extend_from_slice(value);
             if FRAMING.iter().any(|needed| needed.eq_ignore_ascii_case(name)) {
-                frame([b"\r\n", name.as_bytes(), b": ", value]);
+                let is_cut = past > 0 && name.eq_ignore_ascii_case(CONTENT_LENGTH);
+                frame([b"\r\n", name.as_bytes(), b": ", if is_cut { tail.as_bytes() } else { value }]);
             }
         }
         framing.extend_from_slice(b"\r\n\r\n");
-        Ok(Status::Complete(Self { status: status.as_u16(), text, length, verdict: judge(answer.headers) }))
+        Ok(Status::Complete(Self { status: status.as_u16(), text, length, past, verdict: judge(answer.headers) }))
     }
 
     /// Whether another head follows.
@@ -164,11 +176,20 @@ pub(super) fn flat(headers: &HeaderMap) -> Vec<u8> {
     text
 }
 
+/// How much of a body goes past hyper: of one whose length is said once, and plainly.
+fn past(headers: &[Header<'_>]) -> u64 {
+    let mut lengths = headers.iter().filter(|header| header.name.eq_ignore_ascii_case(CONTENT_LENGTH));
+    let (Some(Header { value, .. }), None) = (lengths.next(), lengths.next()) else { return 0 };
+    let is_plain = value.iter().all(u8::is_ascii_digit);
+    let length = str::from_utf8(value).ok().filter(|_| is_plain).and_then(|digits| digits.parse().ok());
+    length.filter(|length| *length > LONG).map_or(0, |length: u64| length - TAIL)
+}
+
 /// Two ways to say how long a body is are one too many: whoever stands in between may have believed the other.
 fn judge(headers: &[Header<'_>]) -> Result<(), Breakage> {
     let all = |name: &'static str| headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
     // hyper takes what means the same number; others may not (`030` and `30`).
-    let mut lengths = all("content-length").flat_map(|header| header.value.split(|byte| *byte == b','));
+    let mut lengths = all(CONTENT_LENGTH).flat_map(|header| header.value.split(|byte| *byte == b','));
     let first = lengths.next().map(<[u8]>::trim_ascii);
     let agree = lengths.all(|other| Some(other.trim_ascii()) == first);
     let is_both = first.is_some() && all("transfer-encoding").next().is_some();
@@ -255,6 +276,21 @@ mod tests {
             framing,
             "HTTP/1.0 404 Not Found\r\nCONNECTION: keep-alive\r\ncontent-Length: 3\r\nconnection: x\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn hyper_gets_the_tail_of_a_long_body_whose_length_is_plain() {
+        let framed = |headers: &str| {
+            let (head, framing) = whole(format!("HTTP/1.1 200 OK\r\n{headers}\r\n").as_bytes());
+            (head.past, framing.split_once("\r\n").map(|(_, headers)| headers.to_owned()).unwrap_or_default())
+        };
+        assert_eq!(framed("Content-Length: 262145\r\n"), (262_145 - TAIL, format!("Content-Length: {TAIL}\r\n\r\n")));
+        let not_plain =
+            ["262144", "+262145", "262145, 262145", "262145\r\nContent-Length: 262145", "99999999999999999999"];
+        for length in not_plain {
+            let headers = format!("Content-Length: {length}\r\n");
+            assert_eq!(framed(&headers), (0, format!("{headers}\r\n")));
+        }
     }
 
     #[test]

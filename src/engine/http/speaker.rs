@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 
 use super::body::Outgoing;
-use super::head::{AnswerHead, flat};
+use super::head::{AnswerHead, TAIL, flat};
 use super::wire::Wire;
 use super::{Breakage, RequestHead};
 
@@ -167,6 +167,16 @@ impl Speaker {
         !self.chunk.is_empty() || self.wire.has_unread()
     }
 
+    /// How many bytes of the body come next that hyper has no need of.
+    pub(crate) fn past(&self) -> u64 {
+        if self.chunk.is_empty() { self.wire.past() } else { 0 }
+    }
+
+    /// So many of them have come, and are told.
+    pub(crate) fn passed(&self, count: u64) {
+        self.wire.passed(count);
+    }
+
     /// Whether a head is what comes next: all that has come was told.
     pub(crate) fn awaits_head(&self) -> bool {
         self.answer.is_some()
@@ -282,13 +292,19 @@ impl Speaker {
         };
         self.heads.push_back(text);
         let is_upgrade = status == 101 || self.is_connect && (200..300).contains(&status);
+        let body = response.into_body();
+        self.wire.settle_past(!is_upgrade && body.size_hint().exact() == Some(TAIL));
         if !is_upgrade {
-            self.body = Some(response.into_body());
+            self.body = Some(body);
         }
         Some(Told::Head { status, is_upgrade })
     }
 
     fn hear_body(&mut self) -> Option<Told> {
+        if let Some(bytes) = self.wire.take_past() {
+            self.chunk = bytes;
+            return Some(Told::Chunk);
+        }
         loop {
             let body = self.body.as_mut()?;
             let context = &mut Context::from_waker(&self.waker);

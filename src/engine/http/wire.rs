@@ -33,8 +33,28 @@ struct Shared {
     awaits_head: bool,
     /// What hyper reads instead of the head.
     framing: Vec<u8>,
+    /// Until they have come hyper reads nothing behind the head.
+    past: Past,
     /// Names of the request's headers as the caller wrote them; hyper has them in lower case.
     names: Vec<Bytes>,
+}
+
+/// The bytes of a body that are not for hyper.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Past {
+    /// All of them have come, or there were none.
+    #[default]
+    None,
+    /// So many, if there is a body, which hyper has not said yet.
+    Claimed(u64),
+    /// So many are still to come.
+    Left(u64),
+}
+
+impl Past {
+    fn of(count: u64) -> Self {
+        if count == 0 { Self::None } else { Self::Left(count) }
+    }
 }
 
 impl Wire {
@@ -44,6 +64,7 @@ impl Wire {
         shared.names = names;
         shared.awaits_head = true;
         shared.framing.clear();
+        shared.past = Past::None;
     }
 
     /// Takes the next head of the answer, of up to `most` bytes, once it is whole; behind the last one hyper reads on. It
@@ -71,7 +92,39 @@ impl Wire {
         }
         shared.read += head.length;
         shared.awaits_head = head.is_informational();
+        shared.past = if head.past == 0 { Past::None } else { Past::Claimed(head.past) };
         Ok(Some(head))
+    }
+
+    /// Hyper has said whether there is a body.
+    pub(super) fn settle_past(&self, has_body: bool) {
+        let shared = &mut *self.0.borrow_mut();
+        if let Past::Claimed(count) = shared.past {
+            shared.past = Past::of(if has_body { count } else { 0 });
+        }
+    }
+
+    /// How many bytes that are still to come are not for hyper.
+    pub(super) fn past(&self) -> u64 {
+        let shared = self.0.borrow();
+        if shared.unread().is_empty() { shared.past_left() } else { 0 }
+    }
+
+    /// So many of them have come.
+    pub(super) fn passed(&self, count: u64) {
+        let shared = &mut *self.0.borrow_mut();
+        shared.past = Past::of(shared.past_left().saturating_sub(count));
+    }
+
+    /// Takes those that came behind the head.
+    pub(super) fn take_past(&self) -> Option<Bytes> {
+        let shared = &mut *self.0.borrow_mut();
+        let (unread, left) = (shared.unread(), shared.past_left());
+        let count = unread.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let bytes = unread.get(..count).filter(|bytes| !bytes.is_empty()).map(Bytes::copy_from_slice)?;
+        shared.read += count;
+        shared.past = Past::of(left - count as u64);
+        Some(bytes)
     }
 
     /// Puts in what has come, the first `count` bytes of `memory`; [`Wire::reclaim`] gives that back.
@@ -154,6 +207,10 @@ impl Shared {
         self.received.get(self.read..self.end).unwrap_or_default()
     }
 
+    fn past_left(&self) -> u64 {
+        if let Past::Left(count) = self.past { count } else { 0 }
+    }
+
     /// Has `put` take up to `room` bytes of what has come, or none at its end.
     fn read(&mut self, room: usize, mut put: impl FnMut(&[u8])) -> Poll<()> {
         if self.awaits_head {
@@ -164,11 +221,13 @@ impl Shared {
         let (told, room) = (framing.len(), room - framing.len());
         drop(self.framing.drain(..told));
         let unread = self.unread();
-        let bytes = unread.get(..room).unwrap_or(unread);
+        let is_for_hyper = self.past == Past::None;
+        let has_ended = self.has_ended && (is_for_hyper || unread.is_empty());
+        let bytes = if is_for_hyper { unread.get(..room).unwrap_or(unread) } else { &[] };
         put(bytes);
         let count = bytes.len();
         self.read += count;
-        if told + count > 0 || self.has_ended { Poll::Ready(()) } else { Poll::Pending }
+        if told + count > 0 || has_ended { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn write(&mut self, bytes: &[u8]) {
