@@ -340,7 +340,7 @@ declare namespace HttpAgent {
      * that has been silent for more than 250 ms, unless the server's hint less a tenth covers that, or another connection
      * to the origin has been silent for a quarter longer, or for `freeSocketTimeout`, and still stood. It gets a fresh one
      * beside it, if `maxSockets`, `maxTotalSockets` and `maxFreeSockets` leave room for both; `unproven` in `stats()`
-     * counts these.
+     * counts these. If that one is refused or takes more than a second to open, the request gets the idle one.
      *
      * Shape: boolean. Default: `true`. What is learned is in `stats()`; ages below 40 ms and above an hour are not.
      */

@@ -4,6 +4,7 @@ import { PassThrough, Readable } from 'node:stream'
 import { describe } from 'node:test'
 import { both, own } from './support/dispatchers.mjs'
 import { dispatched } from './support/dispatching.mjs'
+import { past } from './support/holding.mjs'
 import { assertStats } from './support/outcome.mjs'
 import { httpServer, ok, rawServer, refusedPort, scripted } from './support/servers.mjs'
 import { collect, deferred, turns, until } from './support/wait.mjs'
@@ -18,6 +19,16 @@ const holding = async () => {
 
 /** Not by `once`: that rejects for an error, which is not its business here. */
 const closed = (stream) => new Promise((resolve) => stream.on('close', resolve))
+
+both('post_after_a_pause_is_answered_though_the_server_takes_no_other_connection', async ({ agent, origin, server }) => {
+  await dispatched(agent, { origin })
+  server.close()
+  await past(300)
+  for (const body of ['abc', Readable.from(['abc'])]) {
+    const { body: text, error } = await dispatched(agent, { origin, method: 'POST', body })
+    assert.deepEqual([text, error], ['ok', undefined])
+  }
+}, { start: () => scripted((socket) => socket.write(ok())) })
 
 describe('a stream as a body', () => {
   /** Whatever is emitted that nobody listens to fails the test. */

@@ -1,7 +1,9 @@
 // The option `retry` of agents and requests, what failed requests tell, and what origins teach.
 import assert from 'node:assert/strict'
 import http from 'node:http'
+import net from 'node:net'
 import { breaking, breaksSecond, fin, plain, reset } from './support/breaking.mjs'
+import { past } from './support/holding.mjs'
 import { assertStats, outcome, settled } from './support/outcome.mjs'
 import { ok, rawServer, refusedPort, scripted } from './support/servers.mjs'
 import { once, turns, until } from './support/wait.mjs'
@@ -53,6 +55,23 @@ within('request_s_own_cap_counts', breaksSecond(fin), async ({ server, agent }) 
   const options = { method: 'PUT', retry: { maxBodyBytes: 1 } }
   const error = await failure(http.request(to(server, agent, options)).end('abc'))
   assert.equal(error.replayRefused, 'capped')
+})
+
+// An idle connection that was passed over for a surer one.
+
+within('post_gets_the_idle_connection_that_it_passed_over_once_the_server_takes_no_others', plain, async ({ server, agent }) => {
+  await exchange(server, agent)
+  net.Server.prototype.close.call(server) // those of http end idle connections too
+  await past(300)
+  const req = http.request(to(server, agent, POST)).end('abc')
+  let port
+  req.on('response', ({ socket }) => { port = socket.remotePort })
+  const { text, errors } = await outcome(req)
+  assert.deepEqual([text, errors, req.reusedSocket, req.retryCount, port], ['abc', [], true, 0, server.port])
+  assert.deepEqual(server.executed, ['GET 0 on 1', 'POST 3 on 1'])
+  const { text: again } = await exchange(server, agent, POST, 'at once')
+  assert.equal(again.toString(), 'at once')
+  assertStats(await settled(agent, { idle: 1 }), { opened: 2, requests: 3, reused: 2, unproven: 1, connectErrors: 1 })
 })
 
 within('retry_that_another_library_left_in_the_options_is_not_the_agent_s', breaksSecond(fin), async ({ server, agent }) => {

@@ -41,6 +41,7 @@ const COMPLETE = 18
 const BROKEN = 19
 const RESET = 20
 const ROOM = 21
+const FELL_BACK = 22
 const NOTHING = 0
 
 // Undocumented, and there from Node 20 to 26: runs ticks and microtasks, as Node does between two of its callbacks.
@@ -124,6 +125,7 @@ class Environment {
       case ENDED: return place.idleEnded(a)
       case REPLAYING: return place.replaying(a)
       case SWAPPED: return place.swapped()
+      case FELL_BACK: return place.fellBack()
       case GONE: return place.gone()
     }
   }

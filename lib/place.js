@@ -84,6 +84,13 @@ class Place {
     if (req) req.reusedSocket = false
   }
 
+  /** The connection could not be opened; the request gets one that was idle. */
+  fellBack () {
+    const req = this.socket._httpMessage
+    if (req) req.reusedSocket = true
+    this.socket._connected()
+  }
+
   /** The engine sends the request again, on a fresh connection. */
   replaying (reason) {
     const req = this.socket._httpMessage

@@ -3,13 +3,15 @@
 #[expect(dead_code, reason = "each suite uses its part")]
 mod support;
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use holdfast::engine::environment::{AgentOptions, Event, Lease};
+use holdfast::engine::environment::{AgentOptions, Event, Lease, Trouble, Wrote};
 use holdfast::engine::lifetime::Hint;
 use holdfast::engine::pool::{CloseReason, ConnectionId, Limits, Release};
 use holdfast::engine::reactor::Reactor;
-use support::driver::{Driver, options};
+use support::driver::{Driver, options, place_of};
+use support::ports::{FullQueue, refusing_port};
 use support::server::{FaultServer, Seen};
 use support::{GET, OK};
 
@@ -241,6 +243,62 @@ fn connection_that_nobody_knows_to_last_is_used_where_there_is_no_room_beside_it
         let server = FaultServer::start("three_connections");
         assert!(!leaves_alone(&mut Driver::new(options.clone()), &server), "no room: {limits:?}");
     }
+}
+
+/// A request that cannot be sent twice has passed an idle connection over; answers both.
+fn passed_over(driver: &mut Driver, server: &FaultServer) -> (ConnectionId, ConnectionId) {
+    let passed = idle(driver, server, 1).remove(0);
+    driver.pass(PAUSE);
+    let Lease::New(id) = driver.checkout(false) else { unreachable!("nothing is known") };
+    (passed, id)
+}
+
+/// The exchange of `id` goes on on the connection that was `idle`.
+fn falls_back(driver: &mut Driver, idle: ConnectionId, id: ConnectionId, server: &FaultServer) {
+    assert_eq!(driver.write(id, GET), Wrote::Pending);
+    driver.until_told(Event::FellBack { id });
+    driver.until_received(id, OK);
+    driver.until_told(Event::Gone { id: idle });
+    driver.release(id);
+    assert_eq!((driver.counts(), server.heads()), ([0, 1, 0, 0], vec![2]));
+    let facts = driver.environment.facts(id, driver.now()).expect("it is idle");
+    assert_eq!((facts.requests, driver.tally().reused), (2, 1));
+    assert_eq!(driver.reuse(true), id);
+}
+
+#[test]
+fn connection_that_was_passed_over_serves_if_the_other_is_refused() {
+    let server = FaultServer::start("two_exchanges");
+    let mut driver = learning();
+    let (idle, id) = passed_over(&mut driver, &server);
+    let (_held, refusing) = refusing_port().expect("a free port");
+    driver.connect(id, place_of(refusing));
+    falls_back(&mut driver, idle, id, &server);
+    assert_eq!(driver.tally().connect_errors, 1);
+}
+
+#[test]
+fn connection_that_was_passed_over_serves_if_the_other_is_slow_to_open() {
+    let server = FaultServer::start("two_exchanges");
+    let full = FullQueue::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let mut driver = learning();
+    let (idle, id) = passed_over(&mut driver, &server);
+    driver.connect(id, place_of(full.address()));
+    driver.pass(Duration::from_secs(1));
+    falls_back(&mut driver, idle, id, &server);
+    assert_eq!(driver.tally().connect_errors, 0);
+}
+
+#[test]
+fn connection_that_was_passed_over_and_has_ended_saves_nobody() {
+    let server = FaultServer::start("fin_while_idle_thrice");
+    let mut driver = learning();
+    let (idle, id) = passed_over(&mut driver, &server);
+    server.open("first");
+    driver.until_kernel_knows(idle);
+    let (_held, refusing) = refusing_port().expect("a free port");
+    driver.connect(id, place_of(refusing));
+    assert!(matches!(driver.trouble(id), Trouble::Failed(_)));
 }
 
 #[test]

@@ -41,6 +41,7 @@ enum Kind {
     Broken,
     Reset,
     Room,
+    FellBack,
 }
 
 /// The shared table.
@@ -108,6 +109,7 @@ fn row(event: Event) -> [i32; ROW] {
         Event::Ended { id, reason } => [Kind::Ended as i32, number(id.0), reason as i32, 0],
         Event::Replaying { id, reason } => [Kind::Replaying as i32, number(id.0), reason as i32, 0],
         Event::Swapped { id } => [Kind::Swapped as i32, number(id.0), 0, 0],
+        Event::FellBack { id } => [Kind::FellBack as i32, number(id.0), 0, 0],
         Event::Secured { id } => [Kind::Secured as i32, number(id.0), 0, 0],
         Event::Session { id } => [Kind::Session as i32, number(id.0), 0, 0],
         Event::Gone { id } => [Kind::Gone as i32, number(id.0), 0, 0],

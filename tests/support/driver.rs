@@ -319,6 +319,7 @@ impl Driver {
                 | Event::Room { .. }
                 | Event::Replaying { .. }
                 | Event::Swapped { .. }
+                | Event::FellBack { .. }
                 | Event::GaveUp { .. } => {}
             }
             self.events.push(event);

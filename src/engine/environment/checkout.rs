@@ -49,7 +49,9 @@ impl<R: Reactor> Environment<R> {
                     match self.usable(id, now) {
                         Ok(_) if is_doubtful && self.agent(agent).pool.connect_beside(origin) => {
                             self.agent(agent).tally(origin).unproven += 1;
-                            return Lease::New(self.reserve(agent, origin, idempotent, now));
+                            let id = self.reserve(agent, origin, idempotent, now);
+                            self.set_beside(id);
+                            return Lease::New(id);
                         }
                         Ok(idle_since) => {
                             self.agent(agent).pool.take(origin, id);
@@ -107,7 +109,7 @@ impl<R: Reactor> Environment<R> {
     pub fn set_policy(&mut self, id: ConnectionId, policy: Arc<Policy>) {
         let Some(connection) = self.connection(id) else { return };
         let exchange = &mut connection.exchange;
-        if policy.keeps(exchange.reused) {
+        if policy.keeps(exchange.reused || connection.is_beside) {
             exchange.replay.restart();
         } else {
             drop(exchange.replay.take());
@@ -326,7 +328,7 @@ impl<R: Reactor> Environment<R> {
 
     /// When it became idle, if it may serve now. The clock is asked here too: a busy loop delays every timer.
     /// Within a turn's deliveries the kernel is asked only when requests leave, of all their connections at once.
-    fn usable(&mut self, id: ConnectionId, now: Instant) -> Result<Instant, CloseReason> {
+    pub(super) fn usable(&mut self, id: ConnectionId, now: Instant) -> Result<Instant, CloseReason> {
         let gathering = self.gathering;
         let connection = self.connection(id).ok_or(CloseReason::Error)?;
         let State::Idle { since, until } = connection.state else { return Err(CloseReason::Error) };

@@ -151,6 +151,8 @@ pub(super) struct Connection<W> {
     /// The embedder wants this connection to keep the loop alive.
     pub(super) is_held: bool,
     pub(super) is_gathered: bool,
+    /// An idle one was passed over for it, and serves should this one not open.
+    pub(super) is_beside: bool,
     /// The answer came early, and the rest of the request goes nowhere.
     pub(super) is_mute: bool,
     /// Somebody else's: driven here, but out of the pool.
@@ -199,6 +201,7 @@ impl<W> Connection<W> {
             ends_after_output: false,
             is_held: true,
             is_gathered: false,
+            is_beside: false,
             is_mute: false,
             is_unverified: false,
             is_watched_over: false,

@@ -91,6 +91,12 @@ pub enum Event {
         /// Whose.
         id: ConnectionId,
     },
+    /// The connection could not be opened, or not soon; the exchange goes on on one that was idle. `Secured` or `Connected`
+    /// follows.
+    FellBack {
+        /// Whose.
+        id: ConnectionId,
+    },
     /// The loop is done with a closed connection.
     Gone {
         /// Whose.
@@ -162,6 +168,7 @@ impl Event {
             | Self::Ended { id, .. }
             | Self::Replaying { id, .. }
             | Self::Swapped { id }
+            | Self::FellBack { id }
             | Self::Head { id, .. }
             | Self::Complete { id, .. }
             | Self::Broken { id, .. }

@@ -51,6 +51,7 @@ pub struct AgentId(pub u32);
 enum Due {
     Idle(ConnectionId),
     Connect(ConnectionId, u64),
+    Beside(ConnectionId, u64),
     Retry(ConnectionId, u64),
     Ping(ConnectionId, u64),
     Waiter(AgentId, OriginId, WaiterId),
@@ -200,6 +201,7 @@ impl<R: Reactor> Environment<R> {
             match due {
                 Due::Idle(id) => self.idle_due(id, now),
                 Due::Connect(id, ticket) => self.connect_due(id, ticket),
+                Due::Beside(id, ticket) => self.beside_due(id, ticket),
                 Due::Retry(id, ticket) => self.retry_due(id, ticket),
                 Due::Ping(id, ticket) => self.ping_due(id, ticket),
                 Due::Waiter(agent, origin, waiter) => self.waiter_due(agent, origin, waiter),

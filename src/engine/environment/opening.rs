@@ -292,7 +292,7 @@ impl<R: Reactor> Environment<R> {
         ticket
     }
 
-    fn opened(&mut self, id: ConnectionId, transport: Transport, now: Instant) {
+    pub(super) fn opened(&mut self, id: ConnectionId, transport: Transport, now: Instant) {
         self.opening_ended(id);
         let Some(connection) = self.connection(id) else { return };
         if connection.is_secure() {
@@ -334,12 +334,19 @@ impl<R: Reactor> Environment<R> {
         let is_secure = connection.is_secure();
         connection.link = Link::Open(Open { transport, watch, interest: Interest::default() });
         connection.state = State::Leased;
-        connection.life = Life::begin(&lifetime, now, fastrand::f64());
-        let (took, is_first) = (now.saturating_duration_since(connection.begun), connection.opened.is_none());
-        connection.opened = Some(now);
+        let is_first = connection.opened.is_none();
+        connection.is_beside = false;
+        // One that was idle before has its age.
+        let took = (!connection.exchange.reused).then(|| {
+            connection.life = Life::begin(&lifetime, now, fastrand::f64());
+            connection.opened = Some(now);
+            now.saturating_duration_since(connection.begun)
+        });
         let agent = self.agent(agent);
         agent.pool.opened(origin);
-        agent.tally(origin).connect.record_micros(took);
+        if let Some(took) = took {
+            agent.tally(origin).connect.record_micros(took);
+        }
         if is_first && !is_secure {
             self.tell(Event::Connected { id });
         } else {
@@ -350,6 +357,9 @@ impl<R: Reactor> Environment<R> {
     }
 
     fn failed(&mut self, id: ConnectionId, trouble: Trouble) {
+        if self.falls_back(id) {
+            return self.tally_connect_error(id);
+        }
         if let Some(connection) = self.connection(id)
             && let Link::Opening { .. } = std::mem::replace(&mut connection.link, Link::None)
         {
@@ -358,9 +368,13 @@ impl<R: Reactor> Environment<R> {
         self.told_trouble(id, trouble);
     }
 
-    fn told_trouble(&mut self, id: ConnectionId, trouble: Trouble) {
+    fn tally_connect_error(&mut self, id: ConnectionId) {
         let Some((agent, origin)) = self.place(id) else { return };
         self.agent(agent).tally(origin).connect_errors += 1;
+    }
+
+    fn told_trouble(&mut self, id: ConnectionId, trouble: Trouble) {
+        self.tally_connect_error(id);
         if self.opens_again(id, &trouble) {
             return;
         }

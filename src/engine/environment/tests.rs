@@ -497,6 +497,7 @@ impl World {
                 | Event::Found { .. }
                 | Event::ShutDown { .. }
                 | Event::Secured { .. }
+                | Event::FellBack { .. }
                 | Event::Session { .. }
                 | Event::Head { .. }
                 | Event::Complete { .. }

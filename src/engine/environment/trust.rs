@@ -2,14 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use super::connection::State;
-use super::{AgentId, Environment};
+use super::connection::{Connection, Link, State};
+use super::{AgentId, Due, Environment, Event};
 use crate::engine::lifetime::PeerClose;
 use crate::engine::pool::{CloseReason, ConnectionId, OriginId};
 use crate::engine::reactor::Reactor;
 
 /// No server that keeps connections closes one so soon.
 const SHORT: Duration = Duration::from_millis(250);
+
+/// An idle connection that was passed over serves after all if the fresh one takes longer to open.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl<R: Reactor> Environment<R> {
     /// A connection was found dead in use: its siblings that have been idle since before then are not tried.
@@ -45,6 +48,70 @@ impl<R: Reactor> Environment<R> {
         }
         let newest = self.agent(agent).pool.idle(origin).next_back().unwrap_or(candidate);
         (newest, newest == candidate || self.is_doubtful(newest))
+    }
+
+    /// A connection that was just reserved stands beside an idle one, which serves should this one not open.
+    pub(super) fn set_beside(&mut self, id: ConnectionId) {
+        let Some((agent, _)) = self.place(id) else { return };
+        let keeps_replay = self.agent(agent).options.retry.keeps(true);
+        let at = self.now + PATIENCE;
+        let Some(connection) = self.connection(id) else { return };
+        connection.is_beside = true;
+        if keeps_replay {
+            connection.exchange.replay.restart();
+        }
+        let ticket = connection.ticket;
+        self.remind(at, Due::Beside(id, ticket));
+    }
+
+    pub(super) fn beside_due(&mut self, id: ConnectionId, ticket: u64) {
+        if self.connection(id).is_some_and(|connection| connection.ticket == ticket && connection.is_opening()) {
+            self.falls_back(id);
+        }
+    }
+
+    /// A connection that was to be surer than an idle one does not open, or not soon: its exchange gets that one, as it
+    /// would have without the doubt. `false` if none is left.
+    pub(super) fn falls_back(&mut self, id: ConnectionId) -> bool {
+        let Some((agent, origin)) = self.place(id) else { return false };
+        if !self.connection(id).is_some_and(|connection| connection.is_beside && connection.target.is_some()) {
+            return false;
+        }
+        loop {
+            let newest = self.agent(agent).pool.idle(origin).next_back();
+            let Some(idle) = newest else { return false };
+            let usable = self.usable(idle, self.now);
+            let alive = self.connection(idle).map_or(Err(CloseReason::Error), Connection::liveness);
+            match alive.and(usable) {
+                Ok(since) => return self.take_over(id, idle, since),
+                Err(reason) => self.end_idle(idle, reason),
+            }
+        }
+    }
+
+    /// Gives an idle connection to the exchange of one that is being opened; its own place is closed.
+    fn take_over(&mut self, id: ConnectionId, idle: ConnectionId, since: Instant) -> bool {
+        let now = self.now;
+        let Some(connection) = self.connection(idle) else { return false };
+        if connection.shared.is_some() || connection.open().is_none() {
+            return false;
+        }
+        let (mut life, opened) = (connection.life, connection.opened);
+        let Link::Open(open) = std::mem::replace(&mut connection.link, Link::None) else { return false };
+        self.reactor.unwatch(open.watch, None);
+        self.sentinel.remove(open.transport.socket());
+        self.end_idle(idle, CloseReason::Error);
+        life.hint.max = life.hint.max.map(|max| max.saturating_sub(1));
+        if let Some((agent, origin)) = self.place(id) {
+            self.agent(agent).tally(origin).reused += 1;
+        }
+        let Some(connection) = self.connection(id) else { return false };
+        (connection.life, connection.opened, connection.is_beside) = (life, opened, false);
+        connection.exchange.reused = true;
+        (connection.exchange.idle_since, connection.exchange.leased_at) = (Some(since), Some(now));
+        self.tell_soon(Event::FellBack { id });
+        self.opened(id, open.transport, now);
+        true
     }
 
     /// Whether the server might be about to close this idle connection, for all that is known of it.
