@@ -74,6 +74,24 @@ within('post_gets_the_idle_connection_that_it_passed_over_once_the_server_takes_
   assertStats(await settled(agent, { idle: 1 }), { opened: 2, requests: 3, reused: 2, unproven: 1, connectErrors: 1 })
 })
 
+within('post_gets_the_idle_connection_that_it_passed_over_if_its_name_is_not_found_any_more', plain, async ({ server, agent }) => {
+  const answers = [(done) => done(null, [{ address: server.host, family: 4 }]), (done) => done(new Error('not found'))]
+  const named = { host: 'some.example', lookup: (host, options, done) => process.nextTick(answers.shift(), done) }
+  await exchange(server, agent, named)
+  await past(300)
+  const { req, text } = await exchange(server, agent, { ...POST, ...named }, 'abc')
+  assert.deepEqual([text.toString(), req.reusedSocket, answers.length], ['abc', true, 0])
+})
+
+within('close_leaves_a_post_the_idle_connection_that_it_passed_over', plain, async ({ server, agent }) => {
+  await exchange(server, agent)
+  net.Server.prototype.close.call(server)
+  await past(300)
+  const answered = exchange(server, agent, POST, 'abc')
+  await agent.close()
+  assert.equal((await answered).text.toString(), 'abc')
+})
+
 within('retry_that_another_library_left_in_the_options_is_not_the_agent_s', breaksSecond(fin), async ({ server, agent }) => {
   // As got 11 leaves it.
   const retry = { limit: 0, methods: ['GET'], statusCodes: [413], errorCodes: ['ETIMEDOUT'], maxRetryAfter: undefined, calculateDelay: () => 0 }

@@ -160,6 +160,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     if (!this.#closing) {
       this.#closing = {}
       this.#closing.promise = new Promise((resolve) => { this.#closing.resolve = resolve })
+      this.#native.fallBackAll(this.#number)
       for (const sockets of Object.values(this.freeSockets)) for (const socket of [...sockets]) socket.destroy()
       this.#endClosing()
     }
@@ -286,6 +287,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
 
   #openForeign (place, create, done) {
     let isDone = false
+    this.#native.openElsewhere(place.number)
     place.giveUp = (trouble) => created(connectError(trouble, place.options))
     const created = (error, socket) => {
       if (isDone) return socket?.destroy()

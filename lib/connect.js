@@ -95,6 +95,8 @@ const lookUpAll = (socket, lookup, host, options, found) => {
   })
 }
 
+const fallsBack = ({ _place: { native, number } }) => native.fallBack(number)
+
 /** Sees that `open(target)` is called once the engine has all it needs; a lookup in JavaScript may never answer. */
 const resolveTarget = (socket, options, open) => {
   if (options.path) return open({ ...base({ ...options, port: 0 }), path: options.path })
@@ -107,7 +109,7 @@ const resolveTarget = (socket, options, open) => {
   const lookUp = target.race ? lookUpAll : lookUpOne
   lookUp(socket, lookup, host, options, (error, addresses) => {
     // Nobody may be listening yet when a lookup answers at once.
-    if (error) process.nextTick(() => socket.destroy(error))
+    if (error) process.nextTick(() => { if (!fallsBack(socket)) socket.destroy(error) })
     else open({ ...target, addresses })
   })
 }

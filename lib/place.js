@@ -87,6 +87,7 @@ class Place {
   /** The connection could not be opened; the request gets one that was idle. */
   fellBack () {
     const req = this.socket._httpMessage
+    this.socket._replaced()
     if (req) req.reusedSocket = true
     this.socket._connected()
   }

@@ -105,6 +105,7 @@ const engineSocket = (Base) => class extends Base {
   _connected () {
     if (this.destroyed || !this.connecting) return
     this.connecting = false
+    this.#state = 'open' // a lookup in JavaScript may still be on its way
     this._unrefTimer()
     this._usable()
     this._run(() => {

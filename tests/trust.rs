@@ -290,6 +290,52 @@ fn connection_that_was_passed_over_serves_if_the_other_is_slow_to_open() {
 }
 
 #[test]
+fn connection_that_was_passed_over_serves_if_the_embedder_finds_no_way_or_wants_no_idle_ones() {
+    for asks in [
+        |driver: &mut Driver, id| assert!(driver.environment.fall_back(id, driver.now())),
+        |driver: &mut Driver, _| driver.environment.fall_back_all(driver.agent, driver.now()),
+        |driver: &mut Driver, _| driver.pass(Duration::from_secs(1)), // a lookup that does not answer
+    ] {
+        let server = FaultServer::start("two_exchanges");
+        let mut driver = learning();
+        let (idle, id) = passed_over(&mut driver, &server);
+        asks(&mut driver, id);
+        driver.until_told(Event::FellBack { id });
+        driver.connect(id, place_of(server.address())); // too late
+        assert_eq!(driver.write(id, GET), Wrote::Taken);
+        driver.until_received(id, OK);
+        driver.until_told(Event::Gone { id: idle });
+        assert_eq!((driver.counts(), server.heads()), ([0, 0, 1, 0], vec![2]));
+    }
+}
+
+#[test]
+fn connection_that_was_passed_over_serves_as_soon_as_it_is_idle_again() {
+    let server = FaultServer::start("three_exchanges");
+    let full = FullQueue::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let mut driver = learning();
+    let (passed, id) = passed_over(&mut driver, &server);
+    driver.connect(id, place_of(full.address()));
+    assert_eq!(driver.reuse(true), passed);
+    driver.pass(Duration::from_secs(1));
+    driver.exchange(passed, OK);
+    driver.release(passed);
+    driver.pass(Duration::from_millis(100));
+    assert_eq!(driver.write(id, GET), Wrote::Pending);
+    driver.until_received(id, OK);
+    assert_eq!(server.heads(), [3]);
+}
+
+#[test]
+fn connection_that_the_embedder_opens_itself_has_no_stand_in() {
+    let server = FaultServer::start("two_exchanges");
+    let mut driver = learning();
+    let (_, id) = passed_over(&mut driver, &server);
+    driver.environment.open_elsewhere(id);
+    assert!(!driver.environment.fall_back(id, driver.now()));
+}
+
+#[test]
 fn connection_that_was_passed_over_and_has_ended_saves_nobody() {
     let server = FaultServer::start("fin_while_idle_thrice");
     let mut driver = learning();

@@ -326,6 +326,7 @@ class Pool {
 
   /** Ends what is idle. */
   closeIdle () {
+    this.#native.fallBackAll(this.#number)
     for (const connection of [...this.#connections]) if (connection.isIdle) connection.destroy()
   }
 

@@ -334,6 +334,24 @@ impl NativeEnvironment {
         self.with(|engine| engine.adopt(ConnectionId(id), Instant::now()))
     }
 
+    /// A new connection is to be a socket of JavaScript's own.
+    #[napi]
+    pub fn open_elsewhere(&self, id: u32) -> Result<()> {
+        self.with(|engine| engine.open_elsewhere(ConnectionId(id)))
+    }
+
+    /// A new connection cannot be opened; whether its exchange goes on on one that was idle.
+    #[napi]
+    pub fn fall_back(&self, id: u32) -> Result<bool> {
+        self.with(|engine| engine.fall_back(ConnectionId(id), Instant::now()))
+    }
+
+    /// The agent's idle connections are about to end.
+    #[napi]
+    pub fn fall_back_all(&self, agent: u32) -> Result<()> {
+        self.with(|engine| engine.fall_back_all(AgentId(agent), Instant::now()))
+    }
+
     /// FIN, once everything is sent.
     #[napi]
     pub fn shut_down(&self, id: u32) -> Result<()> {

@@ -59,7 +59,8 @@ impl Trouble {
 impl<R: Reactor> Environment<R> {
     /// Opens a reserved connection. News: `Found`, then `Connected` or `ConnectFailed`.
     pub fn connect(&mut self, id: ConnectionId, target: Target, now: Instant) {
-        let Some(connection) = self.connection(id) else { return };
+        let is_new = |connection: &&mut Connection<R::Watch>| matches!(connection.link, Link::None);
+        let Some(connection) = self.connection(id).filter(is_new) else { return };
         connection.target = Some(Arc::new(target));
         connection.begun = now;
         self.now = now;
@@ -233,7 +234,10 @@ impl<R: Reactor> Environment<R> {
                     self.tell(Event::Connected { id });
                 }
             }
-            News::Opened(transport) => self.opened(id, transport, now),
+            News::Opened(transport) => {
+                self.opening_ended(id);
+                self.reached(id, transport, now);
+            }
             News::NotFound(failure) => self.failed(id, Trouble::NotFound(failure)),
             News::Failed(failures) => self.failed(id, Trouble::Failed(failures)),
             News::Refused(refused) => self.failed(id, Trouble::Refused(refused)),
@@ -292,8 +296,8 @@ impl<R: Reactor> Environment<R> {
         ticket
     }
 
-    pub(super) fn opened(&mut self, id: ConnectionId, transport: Transport, now: Instant) {
-        self.opening_ended(id);
+    /// It is open, and as secure as the engine can make it.
+    pub(super) fn reached(&mut self, id: ConnectionId, transport: Transport, now: Instant) {
         let Some(connection) = self.connection(id) else { return };
         if connection.is_secure() {
             connection.link = Link::Proving(Box::new(transport));

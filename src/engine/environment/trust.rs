@@ -65,7 +65,31 @@ impl<R: Reactor> Environment<R> {
     }
 
     pub(super) fn beside_due(&mut self, id: ConnectionId, ticket: u64) {
-        if self.connection(id).is_some_and(|connection| connection.ticket == ticket && connection.is_opening()) {
+        if !self.falls_back(id) && self.connection(id).is_some_and(|it| it.is_beside && it.ticket == ticket) {
+            self.remind(self.now + PATIENCE / 10, Due::Beside(id, ticket));
+        }
+    }
+
+    /// The embedder opens a reserved connection itself, to [`adopt`](Self::adopt) it: no other can stand in for that.
+    pub fn open_elsewhere(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connection(id) {
+            connection.is_beside = false;
+        }
+    }
+
+    /// The embedder finds no way to open a reserved connection. Whether its exchange goes on nevertheless.
+    pub fn fall_back(&mut self, id: ConnectionId, now: Instant) -> bool {
+        self.now = now;
+        self.falls_back(id) || self.connection(id).is_some_and(|connection| !matches!(connection.link, Link::None))
+    }
+
+    /// As [`fall_back`](Self::fall_back) for all connections of an agent whose idle ones are to end.
+    pub fn fall_back_all(&mut self, agent: AgentId, now: Instant) {
+        self.now = now;
+        let is_beside = |connection: &Connection<R::Watch>| connection.agent == agent && connection.is_beside;
+        let beside = self.connections.iter().filter(|(_, connection)| is_beside(connection));
+        let beside: Vec<_> = beside.filter_map(|(number, _)| u32::try_from(number).ok().map(ConnectionId)).collect();
+        for id in beside {
             self.falls_back(id);
         }
     }
@@ -74,44 +98,56 @@ impl<R: Reactor> Environment<R> {
     /// would have without the doubt. `false` if none is left.
     pub(super) fn falls_back(&mut self, id: ConnectionId) -> bool {
         let Some((agent, origin)) = self.place(id) else { return false };
-        if !self.connection(id).is_some_and(|connection| connection.is_beside && connection.target.is_some()) {
+        let is_closed = |state| matches!(state, State::Closing(_));
+        if !self.connection(id).is_some_and(|connection| connection.is_beside && !is_closed(connection.state)) {
             return false;
         }
-        loop {
-            let newest = self.agent(agent).pool.idle(origin).next_back();
-            let Some(idle) = newest else { return false };
-            let usable = self.usable(idle, self.now);
-            let alive = self.connection(idle).map_or(Err(CloseReason::Error), Connection::liveness);
-            match alive.and(usable) {
-                Ok(since) => return self.take_over(id, idle, since),
+        let idle: Vec<_> = self.agent(agent).pool.idle(origin).rev().collect();
+        for idle in idle {
+            let Some(connection) = self.connection(idle) else { continue };
+            // What the engine does not open, or shares, is no other's.
+            if connection.shared.is_some() || connection.open().is_none() {
+                continue;
+            }
+            let alive = connection.liveness();
+            match alive.and(self.usable(idle, self.now)) {
+                Ok(since) => {
+                    self.take_over(id, idle, since);
+                    return true;
+                }
                 Err(reason) => self.end_idle(idle, reason),
             }
         }
+        false
     }
 
-    /// Gives an idle connection to the exchange of one that is being opened; its own place is closed.
-    fn take_over(&mut self, id: ConnectionId, idle: ConnectionId, since: Instant) -> bool {
+    /// Gives an idle connection to the exchange of one that is being opened. Its own place is closed, in the books as the
+    /// connection that did not open.
+    fn take_over(&mut self, id: ConnectionId, idle: ConnectionId, since: Instant) {
         let now = self.now;
-        let Some(connection) = self.connection(idle) else { return false };
-        if connection.shared.is_some() || connection.open().is_none() {
-            return false;
-        }
-        let (mut life, opened) = (connection.life, connection.opened);
-        let Link::Open(open) = std::mem::replace(&mut connection.link, Link::None) else { return false };
+        let Some(connection) = self.connection(idle) else { return };
+        let (mut life, opened, target) = (connection.life, connection.opened, connection.target.clone());
+        connection.life.requests = 0;
+        let Link::Open(open) = std::mem::replace(&mut connection.link, Link::None) else { return };
         self.reactor.unwatch(open.watch, None);
         self.sentinel.remove(open.transport.socket());
         self.end_idle(idle, CloseReason::Error);
         life.hint.max = life.hint.max.map(|max| max.saturating_sub(1));
         if let Some((agent, origin)) = self.place(id) {
-            self.agent(agent).tally(origin).reused += 1;
+            let tally = self.agent(agent).tally(origin);
+            tally.reused += 1;
+            tally.idle_age.record_micros(now.saturating_duration_since(since));
         }
-        let Some(connection) = self.connection(id) else { return false };
-        (connection.life, connection.opened, connection.is_beside) = (life, opened, false);
+        if self.connection(id).is_some_and(|connection| connection.is_opening()) {
+            self.opening_ended(id);
+        }
+        let Some(connection) = self.connection(id) else { return };
+        (connection.life, connection.opened, connection.target) = (life, opened, target);
+        (connection.ends, connection.is_beside) = (open.transport.ends(), false);
         connection.exchange.reused = true;
         (connection.exchange.idle_since, connection.exchange.leased_at) = (Some(since), Some(now));
         self.tell_soon(Event::FellBack { id });
-        self.opened(id, open.transport, now);
-        true
+        self.reached(id, open.transport, now);
     }
 
     /// Whether the server might be about to close this idle connection, for all that is known of it.
