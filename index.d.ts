@@ -647,10 +647,20 @@ declare namespace HttpAgent {
     reason: CloseReason | undefined
   }
 
+  /** The same of a `FetchAgent`'s connection. */
+  export interface FetchConnectionFacts extends Omit<ConnectionFacts, 'origin' | 'socket'> {
+    /** The origin: `https://localhost:8080`, with `:h2` behind it where HTTP/2 may be spoken. */
+    origin: string
+    /** Stands for the connection; it is no socket of Node's. */
+    socket: object
+  }
+
   /** The message of the diagnostics channels `holdfast:connect`, `holdfast:reuse`, `holdfast:replay`, `holdfast:close`. */
-  export interface ChannelMessage extends ConnectionFacts {
+  export interface ChannelMessage extends Omit<ConnectionFacts, 'socket'> {
     /** The agent whose connection it is. */
-    agent: Agent
+    agent: Agent | FetchAgent
+    /** A `net.Socket` of an `HttpAgent` or `HttpsAgent`; of a `FetchAgent`, what stands for the connection. */
+    socket: net.Socket | object
   }
 
   /** The agent's events, with the arguments of their listeners. */
@@ -714,7 +724,8 @@ declare namespace HttpAgent {
   /** A replay policy that also looks at answers. */
   export interface FetchRetryOptions extends RetryOptions {
     /**
-     * Statuses after which a request that may be sent twice is sent again, `attempts` times at most. The wait is what
+     * Statuses after which a request that may be sent twice is sent again, `attempts` times at most (give it too: it is 0 by
+     * default, and an error here). The wait is what
      * `Retry-After` asks for, unless that is longer than `backoff.max` (then the answer is delivered), or else the backoff's.
      *
      * Shape: array of integers. Default: none. Range: 400 to 599.
@@ -795,7 +806,7 @@ declare namespace HttpAgent {
     pipelining?: 0 | 1 | undefined
 
     /**
-     * Whether servers that speak HTTP/2 (by ALPN) are spoken to so: all requests to an origin share one connection then, as
+     * Whether HTTP/2 is used with servers that offer it (ALPN): all requests to an origin share one connection then, as
      * many at a time as the server allows. Upgrades and CONNECT get connections of HTTP/1.1 in any case, and a request can
      * ask for one by `allowH2: false`.
      *
@@ -813,7 +824,13 @@ declare namespace HttpAgent {
   }
 
   /** A `FetchAgent`'s events: undici's, and those of `HttpAgent` but for `connect`, which is undici's here. */
-  export interface FetchEvents extends Omit<Events, 'connect' | 'free' | 'keylog'> {
+  export interface FetchEvents {
+    /** A request got a connection that had served before. */
+    reuse: [facts: FetchConnectionFacts]
+    /** A request is sent again: its connection died, and a fresh one is being opened. */
+    replay: [facts: FetchConnectionFacts]
+    /** A connection closed, or left the agent by an upgrade. */
+    close: [facts: FetchConnectionFacts]
     /** A connection is open. */
     connect: [origin: URL, targets: readonly FetchAgent[]]
     /** A connection has closed. */
@@ -825,7 +842,7 @@ declare namespace HttpAgent {
   }
 
   /**
-   * A dispatcher for `fetch` and for undici, over the same pool, lifetimes and replays as `HttpAgent` and `HttpsAgent`. hyper
+   * A dispatcher for `fetch` and for undici, with a pool of its own that works as those of `HttpAgent` and `HttpsAgent` do. hyper
    * speaks HTTP/1.1, and h2 speaks HTTP/2 where `allowH2` asks for it. undici's methods `request`, `stream`, … throw here: call
    * undici's functions of those names.
    *
@@ -833,7 +850,7 @@ declare namespace HttpAgent {
    * Source: undici 6, 7 and 8, `Dispatcher`.
    */
   export class FetchAgent extends events.EventEmitter<FetchEvents> {
-    constructor (options?: FetchAgentOptions)
+    constructor (options?: FetchAgentOptions | null)
 
     /**
      * Sends a request, and tells `handler` of its answer. Both generations of undici's handlers are understood, told apart by
@@ -856,7 +873,7 @@ declare namespace HttpAgent {
     /** The numbers of its connections and requests, in total and by origin, as of `HttpAgent`. */
     stats (): AgentStats
 
-    /** No new requests; resolves when those under way have ended. Errors: `UND_ERR_DESTROYED`. */
+    /** No new requests: they fail with `UND_ERR_CLOSED`. Resolves when those under way have ended. */
     close (): Promise<void>
     close (done: () => void): void
 
@@ -874,9 +891,20 @@ declare namespace HttpAgent {
 
     /** Gives back what `install` took, unless somebody else has taken it meanwhile. */
     uninstall (): this
+
+    /** @deprecated Throws `UND_ERR_NOT_SUPPORTED`: call undici's function of that name with `{ dispatcher: agent }`. */
+    connect (...args: any[]): any
+    /** @deprecated As `connect`. */
+    pipeline (...args: any[]): any
+    /** @deprecated As `connect`. */
+    request (...args: any[]): any
+    /** @deprecated As `connect`. */
+    stream (...args: any[]): any
+    /** @deprecated As `connect`. */
+    upgrade (...args: any[]): any
   }
 
-  /** A `fetch` over an agent of its own, `fetch.agent`. */
+  /** A `fetch` over an agent of its own, `fetch.agent`; `init.dispatcher` is another one for that call. */
   export interface Fetch {
     (input: string | URL | Request, init?: RequestInit & { retry?: boolean | FetchRetryOptions | undefined }): Promise<Response>
     readonly agent: FetchAgent
@@ -889,13 +917,14 @@ declare namespace HttpAgent {
    * its length, and again after a 307 or 308; another one is a stream, which no redirect can send again. A `Response` that is
    * dropped unread ends its connection when it is collected.
    *
-   * Shape: the options of a `FetchAgent`, or `{ dispatcher }`: one that is there already, with interceptors (`compose`) or not.
-   * Errors: the platform's `TypeError`s, from the call; `TypeError: fetch failed` with its `cause`, or the signal's reason.
+   * Shape: the options of a `FetchAgent`, or `{ dispatcher }` alone: one that is there already, with interceptors (`compose`) or
+   * not.
+   * Errors: those of a `FetchAgent`'s options, at once; the platform's `TypeError`s, from the call; `TypeError: fetch failed` with its `cause`, or the signal's reason.
    * Source: WHATWG Fetch; undici's `fetch`.
    */
-  export function createFetch (options?: FetchAgentOptions | { dispatcher: FetchAgent }): Fetch
+  export function createFetch (options?: FetchAgentOptions | { dispatcher: FetchAgent } | null): Fetch
 
-  /** A `createFetch()` that the process shares. */
+  /** A `createFetch()` that the process shares. It has no `agent`, and ends with the process. */
   export const fetch: (...args: Parameters<Fetch>) => Promise<Response>
 
   /** The keys under which agentkeepalive marks its sockets. The engine's sockets carry the last four marks. */

@@ -484,8 +484,10 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
 
   #readLimits () {
     const { maxSockets, maxTotalSockets, maxFreeSockets, scheduling, options } = this
-    const queueLimit = options.queueLimit ?? Infinity
-    return { maxSockets, maxTotalSockets, maxFreeSockets, queueLimit, lifo: scheduling !== 'fifo' }
+    const limits = { maxSockets, maxTotalSockets, maxFreeSockets, queueLimit: options.queueLimit ?? Infinity }
+    // As Node takes them: it compares, and compares '5' too.
+    for (const name of Object.keys(limits)) limits[name] = Number(limits[name])
+    return { ...limits, lifo: scheduling !== 'fifo' }
   }
 
   /** They may be assigned after construction, as in Node. */

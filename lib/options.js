@@ -82,28 +82,12 @@ const parseOptions = (given, protocol, { isFetch = false } = {}) => {
   return { options, retry: parseRetry(options.retry, undefined, { isFetch }), proxy: proxyOf({ proxy, proxyEnv }, protocol) }
 }
 
-/** Those that the engine asks; `agent.options` stays live for them too. */
-const LIVE = ['freeSocketTimeout', 'socketActiveTTL', 'ttlJitter', 'agentKeepAliveTimeoutBuffer', 'learnIdleTimeout',
+/** Those that count from the next decision on when they are assigned to `agent.options`. */
+const LIVE = ['timeout', 'freeSocketTimeout', 'socketActiveTTL', 'ttlJitter', 'agentKeepAliveTimeoutBuffer', 'learnIdleTimeout',
   'maxRequestsPerSocket', 'connectTimeout', 'queueLimit', 'queueTimeout', 'tcpUserTimeout', 'keepAliveInterval', 'keepAliveCount']
 
-/** Checks later assignments to `options` as the constructor does, and tells. */
-const watchOptions = (options, changed) => {
-  for (const name of LIVE) {
-    let value = options[name]
-    Object.defineProperty(options, name, {
-      configurable: true,
-      enumerable: value !== undefined,
-      get: () => value,
-      set: (given) => {
-        value = given === undefined || given === null ? DEFAULTS[name] : RULES[name](name, given)
-        changed()
-      }
-    })
-  }
-}
-
-/** Tells of assignments to `options`, whatever they are. */
-const watchValues = (options, names, changed) => {
+/** Tells of assignments to `options`, and keeps what `accepted` makes of them. */
+const watchValues = (options, names, changed, accepted = (given, name) => given) => {
   for (const name of names) {
     let value = options[name]
     const define = () => Object.defineProperty(options, name, {
@@ -111,7 +95,7 @@ const watchValues = (options, names, changed) => {
       enumerable: value !== undefined,
       get: () => value,
       set: (given) => {
-        value = given
+        value = accepted(given, name)
         define()
         changed()
       }
@@ -119,6 +103,10 @@ const watchValues = (options, names, changed) => {
     define()
   }
 }
+
+/** Checks later assignments to `options` as the constructor does, and tells. */
+const watchOptions = (options, changed) => watchValues(options, LIVE, changed, (given, name) =>
+  given === undefined || given === null ? DEFAULTS[name] : RULES[name](name, given))
 
 /** The same for the engine. */
 const toNative = (options, retry, limits) => {
@@ -141,4 +129,4 @@ const toNative = (options, retry, limits) => {
   }
 }
 
-module.exports = { parseOptions, toNative, watchOptions, watchValues }
+module.exports = { parseOptions, RULES, toNative, watchOptions, watchValues }

@@ -7,6 +7,7 @@ const { invalidType, invalidValue } = require('./errors.js')
 
 const PORTS = { 'http:': 80, 'https:': 443, 'socks5:': 1080, 'socks5h:': 1080 }
 const HIDDEN = '[hidden]' // it may have a password in it
+const SHAPE = `must be a URL like 'http://proxy.example:3128' (${Object.keys(PORTS).map((scheme) => `${scheme}//`).join(', ')})`
 
 const bare = (host) => host.startsWith('[') ? host.slice(1, -1) : host
 
@@ -15,11 +16,9 @@ const parseUrl = (name, given) => {
   try {
     url = new URL(given)
   } catch {
-    throw invalidValue(name, 'must be the URL of a proxy', HIDDEN)
+    throw invalidValue(name, SHAPE, HIDDEN)
   }
-  if (!(url.protocol in PORTS) || !url.hostname) {
-    throw invalidValue(name, `must be the URL of a proxy: ${Object.keys(PORTS).map((scheme) => `${scheme}//`).join(', ')}`, HIDDEN)
-  }
+  if (!(url.protocol in PORTS) || !url.hostname) throw invalidValue(name, SHAPE, HIDDEN)
   try {
     return { url, user: decodeURIComponent(url.username), password: decodeURIComponent(url.password) }
   } catch {
@@ -133,7 +132,7 @@ const isAskedForByEnvironment = () => process.env.NODE_USE_ENV_PROXY === '1' ||
 /** The proxy that an agent's options, or the environment, ask for. */
 const proxyOf = ({ proxy, proxyEnv }, protocol) => {
   if (proxy) {
-    if (typeof proxy !== 'string' && !(proxy instanceof URL)) throw invalidType('options.proxy', 'of type string', HIDDEN)
+    if (typeof proxy !== 'string' && !(proxy instanceof URL)) throw invalidValue('options.proxy', SHAPE, HIDDEN)
     return new Proxy('options.proxy', proxy)
   }
   if (proxy === false) return undefined

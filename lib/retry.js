@@ -102,7 +102,11 @@ const parseRetry = (given, base = undefined, { isFetch = false } = {}) => {
   if (given === false) return compiled({ ...DEFAULTS, enabled: false })
   if (given === undefined || given === null || given === true) return compiled(under)
   if (!isRecord(given)) throw invalidType('options.retry', 'false or an object', given)
-  return compiled((isFetch ? policyOfFetch : policyOf)('retry', given, under))
+  const policy = (isFetch ? policyOfFetch : policyOf)('retry', given, under)
+  if (given.retryOn?.length > 0 && policy.attempts === 0) {
+    throw invalidValue('options.retry.retryOn', 'needs options.retry.attempts, which is 0', given.retryOn)
+  }
+  return compiled(policy)
 }
 
 /** What is never in a policy of ours. */

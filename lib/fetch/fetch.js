@@ -3,6 +3,7 @@
 const { Buffer } = require('node:buffer')
 const events = require('node:events')
 const { FetchAgent } = require('./agent.js')
+const { invalidType, invalidValue, unsupportedOption } = require('../errors.js')
 const { AbortError } = require('./errors.js')
 const { decode, encodingsOf } = require('./decoding.js')
 const { toPairs } = require('./handlers.js')
@@ -158,14 +159,27 @@ const allowListeners = (signal) => {
   }
 }
 
+const isDispatcher = (value) => typeof value?.dispatch === 'function'
+
+/** One that is there already, or a new one; what would be of no effect is refused. */
+const dispatcherOf = (options) => {
+  if (isDispatcher(options)) throw invalidValue('options', 'must be options: pass { dispatcher }', options)
+  const { dispatcher, ...others } = options ?? {}
+  if (dispatcher === undefined || dispatcher === null) return new FetchAgent(options)
+  if (!isDispatcher(dispatcher)) throw invalidType('options.dispatcher', 'a dispatcher, as a FetchAgent is', dispatcher)
+  const [other] = Object.entries(others).find(([, value]) => value !== undefined) ?? []
+  if (other !== undefined) throw unsupportedOption(other, 'it is the dispatcher\'s to have')
+  return dispatcher
+}
+
 /**
  * `options` are a FetchAgent's, or `{ dispatcher }`: one that is there already.
- * @param {any} options
+ * @param {any} [options]
  */
-const createFetch = ({ dispatcher: given, ...options } = {}) => {
-  const dispatcher = given ?? new FetchAgent(options)
+const createFetch = (options) => {
+  const usual = dispatcherOf(options)
   const send = (request, resolve, reject) => {
-    const { url, method, headers, body, retry } = request
+    const { url, method, headers, body, retry, dispatcher } = request
     const handler = new Handler(request, { answer: resolve, follow: (next) => send(next, resolve, reject), fail: reject })
     try {
       dispatcher.dispatch({ origin: url.origin, path: url.pathname + url.search, method, headers, body, retry }, handler)
@@ -178,13 +192,15 @@ const createFetch = ({ dispatcher: given, ...options } = {}) => {
     if (/^(?!https?:)[a-z][a-z\d+.-]*:/i.test(hrefOf(input))) return platform(input, init)
     const request = readInput(input, init ?? {})
     request.redirects = 0
+    request.dispatcher = init?.dispatcher ?? usual
+    if (!isDispatcher(request.dispatcher)) throw invalidType('init.dispatcher', 'a dispatcher, as a FetchAgent is', request.dispatcher)
     if (request.signal?.aborted) throw request.signal.reason
     // Forms and bodies of the platform's Requests take their time.
     if (request.body instanceof Promise) Object.assign(request, await request.body)
     return new Promise((resolve, reject) => send(request, resolve, reject))
   }
   /** What it sends by. */
-  fetch.agent = dispatcher
+  fetch.agent = usual
   return fetch
 }
 

@@ -3,7 +3,7 @@
 const http = require('node:http')
 const { milliseconds, numeric } = require('../numbers.js')
 const { invalidType, unsupportedOption } = require('../errors.js')
-const { parseOptions } = require('../options.js')
+const { parseOptions, RULES } = require('../options.js')
 const { proxyOf } = require('../proxy.js')
 const { refuseUnsupported } = require('../tls/context.js')
 
@@ -14,6 +14,7 @@ const ALIASES = {
 }
 
 const INSTEAD = {
+  agent: 'a FetchAgent is one itself',
   factory: 'this agent has one kind of connection',
   interceptors: 'use agent.compose()',
   socketPath: 'pass connect: { socketPath }',
@@ -61,18 +62,20 @@ const refuse = (given) => {
 
 /**
  * `{ options, retry, proxies, limits }`; what was given is left alone.
- * @param {any} given
+ * @param {any} own
  */
-const parseFetchOptions = (given = {}) => {
-  if (given === null || typeof given !== 'object') throw invalidType('options', 'of type object', given)
+const parseFetchOptions = (own) => {
+  const given = own ?? {}
+  if (typeof given !== 'object') throw invalidType('options', 'of type object', given)
   refuse(given)
   const { proxy, proxyEnv, connect = {}, keepAliveMaxTimeout, pipelining, ...rest } = given
   for (const [alias, name] of Object.entries(ALIASES)) {
-    if (rest[alias] !== undefined && rest[alias] !== null) rest[name] = rest[alias]
+    if (rest[alias] !== undefined && rest[alias] !== null) rest[name] = RULES[name](alias, rest[alias])
     delete rest[alias]
   }
   if (pipelining === 0) rest.keepAlive = false
-  if (connect?.timeout !== undefined) rest.connectTimeout ??= connect.timeout
+  if (connect !== null && typeof connect !== 'object') throw invalidType('options.connect', 'of type object', connect)
+  if (connect?.timeout !== undefined) rest.connectTimeout ??= milliseconds('connect.timeout', connect.timeout)
   rest.connectTimeout ??= 10_000
   const merged = { ...rest, ...connect, timeout: undefined }
   refuseUnsupported(merged)

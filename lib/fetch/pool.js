@@ -25,6 +25,7 @@ class Pool {
   #environment = startEnvironment()
   #native = this.#environment.native
   #number
+  #isClosing = false
   #owner
   #settings
   #origins
@@ -258,7 +259,7 @@ class Pool {
   release (connection, isReusable) {
     const { _place: place } = connection
     if (connection.isStream) return this.#dropStream(place)
-    const isKept = isReusable && (this.keepsAlive || place.origin.waiting > 0)
+    const isKept = isReusable && ((this.keepsAlive && !this.#isClosing) || place.origin.waiting > 0)
     const answer = this.#environment.calls.release(place.number, isKept)
     if (answer === CLOSE) return connection.destroy()
     if (answer === KEPT) {
@@ -324,8 +325,9 @@ class Pool {
     for (const connection of [...this.#connections]) connection.destroy(error)
   }
 
-  /** Ends what is idle. */
+  /** Ends what is idle, now and from now on. */
   closeIdle () {
+    this.#isClosing = true
     this.#native.fallBackAll(this.#number)
     for (const connection of [...this.#connections]) if (connection.isIdle) connection.destroy()
   }

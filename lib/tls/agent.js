@@ -1,6 +1,7 @@
 'use strict'
 // What an agent for HTTPS has beyond one for HTTP: names of servers, sessions, options of TLS. A mixin.
 const net = require('node:net')
+const tls = require('node:tls')
 const { pooledAgent } = require('../agent.js')
 const { CONTEXT_OPTIONS, refuseUnsupported } = require('./context.js')
 const { fingerprint, numberOf } = require('./fingerprint.js')
@@ -44,7 +45,8 @@ const securedAgent = (Base) => class extends pooledAgent(Base, SETTINGS) {
     let name = super.getName(shown)
     const added = ADDED.filter((option) => options[option] !== undefined && options[option] !== null)
     if (added.length > 0) name += `:${added.map((option) => `${option}=${fingerprint(options[option])}`)}`
-    if (options.checkServerIdentity) name += `:${numberOf(options.checkServerIdentity)}`
+    // Who passes on the usual one, as got does, passes nothing on.
+    if (options.checkServerIdentity && options.checkServerIdentity !== tls.checkServerIdentity) name += `:${numberOf(options.checkServerIdentity)}`
     return name
   }
 

@@ -43,14 +43,15 @@ pub struct Detached {
 }
 
 impl Trouble {
-    /// As a caller would hear of it: a system error number, or libuv's for a name lookup.
+    /// As a caller would hear of it: a system error number, or libuv's for a name lookup. None of a proxy's answer, which is
+    /// that to every attempt, or a password's last chance.
     pub(super) fn errno(&self) -> i32 {
         match self {
             Self::NotFound(failure) => failure.errno,
             Self::Failed(failures) => failures.first().map_or(libc::EADDRNOTAVAIL, |failure| failure.errno),
             Self::TimedOut(_) => libc::ETIMEDOUT,
             Self::Unwatchable(errno) => *errno,
-            Self::Refused(_) => libc::ECONNREFUSED,
+            Self::Refused(_) => 0,
             Self::Insecure(insecure) => insecure.failure.errno(),
         }
     }
