@@ -232,8 +232,11 @@ test('timeout_can_be_assigned_and_counts_as_documented', { timeout: 20_000 }, as
   const server = await httpServer(() => {})
   const agent = new HttpAgent()
   try {
-    agent.timeout = 50
+    assert.throws(() => { agent.timeout = 'soon' }, { code: 'ERR_INVALID_ARG_VALUE', message: /"options.timeout"|'options.timeout'/ })
+    assert.equal(agent.timeout, undefined)
+    agent.timeout = '0.05s'
     assert.equal(agent.options.timeout, 50)
+    agent.maxSockets = '1' // as Node, which compares texts with numbers
     const [error] = await once(http.get(to(server, agent)), 'error')
     assert.deepEqual([error.code, error.timeout], ['ERR_SOCKET_TIMEOUT', 50])
   } finally {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { Readable } from 'node:stream'
 import { describe, test } from 'node:test'
+import { FetchAgent } from '../index.mjs'
 import { waitFor } from '../lib/fetch/again.js'
 import { own } from './support/dispatchers.mjs'
 import { dispatched } from './support/dispatching.mjs'
@@ -60,6 +61,7 @@ describe('an answer that is asked for again', () => {
 
 describe('a policy of retries that is none', () => {
   own('is_told_to_the_handler_and_nothing_is_left', async ({ agent, origin }) => {
+    assert.throws(() => new FetchAgent({ retry: { retryOn: [503] } }), { code: 'ERR_INVALID_ARG_VALUE', message: /needs options.retry.attempts/ })
     const { events, error } = await dispatched(agent, { origin, retry: { retryOn: '503' } }, { modern: true })
     assert.match(error, /^InvalidArgumentError UND_ERR_INVALID_ARG .*"options.retry.retryOn"/)
     assert.equal(events.answer, false)

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { createRequire } from 'node:module'
-import { describe } from 'node:test'
+import { describe, test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import zlib from 'node:zlib'
@@ -268,6 +268,27 @@ describe('in other places', () => {
     } finally {
       await dispatcher.destroy()
     }
+  })
+
+  within('over_a_dispatcher_of_the_call_s_own', async ({ origin, own }) => {
+    const dispatcher = new FetchAgent()
+    try {
+      assert.equal(await (await own(`${origin}/redirect`, { dispatcher })).text(), 'hello')
+      assert.deepEqual([dispatcher.stats().requests, own.agent.stats().requests], [2, 0])
+      assert.equal((await rejection(own(origin, { dispatcher: {} }))).code, 'ERR_INVALID_ARG_TYPE')
+    } finally {
+      await dispatcher.destroy()
+    }
+  })
+
+  test('not_over_what_is_no_dispatcher_nor_with_options_that_would_be_of_no_effect', async () => {
+    const dispatcher = new FetchAgent()
+    for (const [options, message] of [
+      [dispatcher, /pass \{ dispatcher \}/], [{ dispatcher: 5 }, /"options.dispatcher"/], [{ agent: {} }, /agent/], ['x', /options/],
+      [{ dispatcher, headersTimeout: 1 }, /headersTimeout/], [{ connect: 'x' }, /"options.connect"/], [{ connections: 'x' }, /"options.connections"/]
+    ]) assert.throws(() => createFetch(options), { name: 'TypeError', message })
+    for (const options of [undefined, null, {}, { dispatcher: null }]) await createFetch(options).agent.destroy()
+    await dispatcher.destroy()
   })
 
   within('over_a_dispatcher_that_throws', async ({ origin }) => {

@@ -292,7 +292,7 @@ describe('lifecycle', () => {
     assert.equal((await fetch(origin).catch((error) => error)).cause.code, 'UND_ERR_CLOSED')
     assert.equal(await (await pending).text(), 'last')
     await closed
-    assert.equal(agent.destroyed, true)
+    assert.deepEqual([agent.destroyed, agent.stats().closed], [true, { finished: 1 }])
   })
 
   within('destroy_ends_what_runs_with_its_error', async ({ origin, fetch, agent }) => {

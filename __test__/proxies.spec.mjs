@@ -183,6 +183,12 @@ for (const [what, answer, status, words] of [
   }, undefined, { answer })
 }
 
+withProxy('proxy_that_refuses_is_not_asked_again', async (proxy) => {
+  const retry = { attempts: 3, backoff: { base: 1 } }
+  const { error } = await sent({ proxy: withCredentials('http', proxy.port), retry }, { isSecure: true })
+  assert.deepEqual([error.code, error.statusCode, error.attempts, proxy.asked.length], ['ERR_PROXY_TUNNEL', 407, 1, 1])
+}, undefined, { answer: 'HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n' })
+
 test('proxy_that_is_not_there_is_an_error_of_connecting', limits, async () => {
   const port = await refusedPort()
   for (const isSecure of [false, true]) {

@@ -34,6 +34,13 @@ within('wss_echoes_and_frees_its_place_in_the_pool', echoing, async ({ server, a
   assert.deepEqual({ opened, closed, leased, idle, closing }, { opened: 2, closed: { detached: 1 }, leased: 0, idle: 1, closing: 0 })
 }, { maxSockets: 1 })
 
+// As got does.
+within('who_passes_on_the_usual_check_of_names_shares_connections', echoing, async ({ server, agent }) => {
+  for (const { checkServerIdentity } of [tls, {}, tls]) await exchange(server, agent, { protocol: 'https:', checkServerIdentity })
+  const { opened, reused } = agent.stats()
+  assert.deepEqual({ opened, reused }, { opened: 1, reused: 2 })
+})
+
 // ws brings a createConnection of its own, whose sockets nobody else may have, nor it another's.
 within('wss_beside_a_pooled_connection_echoes', echoing, async ({ server, agent }) => {
   await exchange(server, agent, { protocol: 'https:' })
