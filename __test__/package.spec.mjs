@@ -21,7 +21,7 @@ const TSC = createRequire(import.meta.url).resolve('typescript/bin/tsc')
 const limits = { timeout: 60_000, skip: !isHoldfast && 'another agent is under test' }
 
 const PUBLIC = ['index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'native.d.ts', 'native.js', 'package.json']
-const ABOUT = ['CHANGELOG.md', 'LICENSE', 'README.md']
+const ABOUT = ['CHANGELOG.md', 'LICENSE', 'README.md', 'docs/architecture.md', 'docs/migrating.md']
 
 /** What a tarball holds, without npm's leading `package/`. */
 const contentsOf = (tarball) => {
@@ -84,7 +84,7 @@ describe('package', limits, () => {
     assert.deepEqual(installed.sort(), ['holdfast', `holdfast-${PLATFORM}`])
   })
 
-  test('package_main_holds_the_public_face_and_lib_alone', limits, async () => {
+  test('package_main_holds_the_public_face_lib_and_docs_alone', limits, async () => {
     const found = await readdir(join(ROOT, 'lib'), { recursive: true })
     const lib = found.filter((name) => name.endsWith('.js')).map((name) => `lib/${name}`)
     assert.deepEqual(contentsOf(packed.main).sort(), [...PUBLIC, ...ABOUT, ...lib].sort())
@@ -115,6 +115,21 @@ describe('package', limits, () => {
       const manifest = await manifestOf(pkgDir)
       assert.deepEqual(messages.map((message) => formatMessage(message, manifest)), [])
     })
+  }
+})
+
+test('addon_that_is_missing_is_told_with_what_to_do', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-'))
+  try {
+    await mkdir(join(folder, 'lib'))
+    await copyFile(join(ROOT, 'lib', 'native.js'), join(folder, 'lib', 'native.js'))
+    await copyFile(join(ROOT, 'native.js'), join(folder, 'native.js'))
+    assert.throws(() => createRequire(join(folder, 'x.js'))('./lib/native.js'), (error) => {
+      assert.match(error.message, new RegExp(`no binary for ${process.platform}-${process.arch}.*optional`))
+      return error.cause instanceof Error
+    })
+  } finally {
+    await rm(folder, { recursive: true })
   }
 })
 
