@@ -36,13 +36,22 @@ const words = (name, value) => {
   return value
 }
 
+const HINTS = {
+  retryOn: ' of this agent: FetchAgent and createFetch have it',
+  retries: ': see attempts',
+  maxRetries: ': see attempts',
+  limit: ': see attempts'
+}
+
 /** A record of options, and `base` for what it leaves out. */
 const record = (rules) => (name, value, base) => {
   if (!isRecord(value)) throw invalidType(`options.${name}`, 'of type object', value)
   const merged = { ...base }
   for (const [word, given] of Object.entries(value)) {
     if (given === undefined) continue
-    if (!Object.hasOwn(rules, word)) throw invalidValue(`options.${name}.${word}`, 'is not an option', given)
+    if (!Object.hasOwn(rules, word)) {
+      throw invalidValue(`options.${name}.${word}`, `is not an option${HINTS[word] ?? ''}`, given)
+    }
     merged[word] = rules[word](`${name}.${word}`, given, base[word])
   }
   return merged
