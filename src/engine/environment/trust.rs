@@ -65,7 +65,8 @@ impl<R: Reactor> Environment<R> {
     }
 
     pub(super) fn beside_due(&mut self, id: ConnectionId, ticket: u64) {
-        if !self.falls_back(id) && self.connection(id).is_some_and(|it| it.is_beside && it.ticket == ticket) {
+        let is_this = self.connection(id).is_some_and(|connection| connection.is_beside && connection.ticket == ticket);
+        if is_this && !self.falls_back(id) {
             self.remind(self.now + PATIENCE / 10, Due::Beside(id, ticket));
         }
     }
@@ -98,8 +99,10 @@ impl<R: Reactor> Environment<R> {
     /// would have without the doubt. `false` if none is left.
     pub(super) fn falls_back(&mut self, id: ConnectionId) -> bool {
         let Some((agent, origin)) = self.place(id) else { return false };
-        let is_closed = |state| matches!(state, State::Closing(_));
-        if !self.connection(id).is_some_and(|connection| connection.is_beside && !is_closed(connection.state)) {
+        let is_opening = |connection: &mut Connection<R::Watch>| {
+            connection.state == State::Connecting && !matches!(connection.link, Link::Proving(_))
+        };
+        if !self.connection(id).is_some_and(|connection| connection.is_beside && is_opening(connection)) {
             return false;
         }
         let idle: Vec<_> = self.agent(agent).pool.idle(origin).rev().collect();
