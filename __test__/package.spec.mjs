@@ -122,9 +122,9 @@ test('addon_that_is_missing_is_told_with_what_to_do', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-'))
   try {
     await mkdir(join(folder, 'lib'))
-    await copyFile(join(ROOT, 'lib', 'native.js'), join(folder, 'lib', 'native.js'))
+    await copyFile(join(ROOT, 'lib', 'addon.js'), join(folder, 'lib', 'addon.js'))
     await copyFile(join(ROOT, 'native.js'), join(folder, 'native.js'))
-    assert.throws(() => createRequire(join(folder, 'x.js'))('./lib/native.js'), (error) => {
+    assert.throws(() => createRequire(join(folder, 'x.js'))('./lib/addon.js'), (error) => {
       assert.match(error.message, new RegExp(`no binary for ${process.platform}-${process.arch}.*optional`))
       return error.cause instanceof Error
     })

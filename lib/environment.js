@@ -2,7 +2,7 @@
 // The engine of this JavaScript environment, the places of its sockets, and the delivery of its events.
 const { Buffer } = require('node:buffer')
 const process = require('node:process')
-const { NativeEnvironment } = require('./native.js')
+const { NativeEnvironment } = require('./addon.js')
 
 const SLAB_BYTES = 64 * 1024
 const ROWS = 512

@@ -5,7 +5,7 @@ const { constants, createPrivateKey } = require('node:crypto')
 const process = require('node:process')
 const tls = require('node:tls')
 const { unsupportedOption } = require('../errors.js')
-const { NativeTlsContext } = require('../native.js')
+const { NativeTlsContext } = require('../addon.js')
 const { fingerprint } = require('./fingerprint.js')
 const { defaultRoots } = require('./roots.js')
 
