@@ -170,6 +170,8 @@ struct World {
     now: Instant,
     seats: BTreeMap<ConnectionId, Seat>,
     waiting: Vec<(OriginId, WaiterId)>,
+    /// The peer of an idle connection that serves another's exchange, and since when it is open.
+    stand_in: Option<(Option<Socket>, Instant)>,
     is_delivering: bool,
 }
 
@@ -204,6 +206,7 @@ impl World {
             now,
             seats: BTreeMap::new(),
             waiting: Vec::new(),
+            stand_in: None,
             is_delivering: false,
         }
     }
@@ -471,8 +474,21 @@ impl World {
                     prop_assert_eq!(self.seat(id).phase, Phase::Idle);
                     let is_early =
                         matches!(reason, CloseReason::Evicted | CloseReason::Distrusted | CloseReason::Expired);
-                    prop_assert!(self.seat(id).is_spoiled || is_late || is_early, "{:?}", reason);
+                    if reason == CloseReason::Error {
+                        let seat = self.seat(id);
+                        prop_assert!(!seat.is_spoiled && !is_late, "{:?} stands in for another", seat);
+                        self.stand_in = Some((seat.peer.take(), seat.opened));
+                    } else {
+                        prop_assert!(self.seat(id).is_spoiled || is_late || is_early, "{:?}", reason);
+                    }
                     self.close(id, reason, false);
+                }
+                Event::FellBack { id } => {
+                    let stand_in = self.stand_in.take();
+                    let seat = self.seat(id);
+                    prop_assert!(seat.phase <= Phase::Opening && stand_in.is_some());
+                    (seat.phase, seat.is_spoiled) = (Phase::Leased, false);
+                    stand_in.into_iter().for_each(|(peer, opened)| (seat.peer, seat.opened) = (peer, opened));
                 }
                 Event::Replaying { id, .. } | Event::Swapped { id } => {
                     let seat = self.seat(id);
@@ -497,7 +513,6 @@ impl World {
                 | Event::Found { .. }
                 | Event::ShutDown { .. }
                 | Event::Secured { .. }
-                | Event::FellBack { .. }
                 | Event::Session { .. }
                 | Event::Head { .. }
                 | Event::Complete { .. }
