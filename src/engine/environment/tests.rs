@@ -484,11 +484,12 @@ impl World {
                     self.close(id, reason, false);
                 }
                 Event::FellBack { id } => {
-                    let stand_in = self.stand_in.take();
+                    let Some((peer, opened)) = self.stand_in.take() else {
+                        return Err(TestCaseError::fail("nobody stands in"));
+                    };
                     let seat = self.seat(id);
-                    prop_assert!(seat.phase <= Phase::Opening && stand_in.is_some());
-                    (seat.phase, seat.is_spoiled) = (Phase::Leased, false);
-                    stand_in.into_iter().for_each(|(peer, opened)| (seat.peer, seat.opened) = (peer, opened));
+                    prop_assert!(seat.phase <= Phase::Opening);
+                    (seat.phase, seat.peer, seat.opened, seat.is_spoiled) = (Phase::Leased, peer, opened, false);
                 }
                 Event::Replaying { id, .. } | Event::Swapped { id } => {
                     let seat = self.seat(id);
