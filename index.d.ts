@@ -337,7 +337,7 @@ declare namespace HttpAgent {
      * that number. A connection that outlives a lesson unteaches it, and ten minutes without a close do.
      *
      * Where nothing is learned yet, a request that is not idempotent (a POST without a key) is not sent on a connection
-     * that has been silent for more than 250 ms, unless the server's hint less a tenth covers that, or another connection
+     * that has been silent for more than 250 ms, unless the server's hint less a tenth, or 200 ms, covers that, or another connection
      * to the origin has been silent for a quarter longer, or for `freeSocketTimeout`, and still stood. It gets a fresh one
      * beside it, if `maxSockets`, `maxTotalSockets` and `maxFreeSockets` leave room for both; `unproven` in `stats()`
      * counts these. If that one is refused or takes more than a second to open, the request gets the idle one.

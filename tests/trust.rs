@@ -368,15 +368,17 @@ fn doubt_about_the_oldest_is_no_reason_not_to_use_the_newest() {
 }
 
 #[test]
-fn hint_is_trusted_less_a_tenth() {
-    for (pause, is_trusted) in [(53, true), (55, false)] {
+fn hint_is_trusted_less_a_tenth_and_no_less_than_clocks_are_coarse() {
+    for (hint, pause, is_trusted) in [(60, 53.0, true), (60, 55.0, false), (1, 0.7, true), (1, 0.85, false)] {
         let server = FaultServer::start("three_connections");
-        let mut driver = learning();
+        let mut options = learning_options();
+        options.lifetime.hint_buffer = Duration::from_millis(50);
+        let mut driver = Driver::new(options);
         let id = driver.open(&server);
         driver.exchange(id, OK);
-        driver.environment.hint(id, Hint { timeout: Some(Duration::from_secs(60)), max: None });
+        driver.environment.hint(id, Hint { timeout: Some(Duration::from_secs(hint)), max: None });
         driver.release(id);
-        driver.pass(Duration::from_secs(pause));
-        assert_eq!(matches!(driver.checkout(false), Lease::Reused(_)), is_trusted, "{pause} s");
+        driver.pass(Duration::from_secs_f64(pause));
+        assert_eq!(matches!(driver.checkout(false), Lease::Reused(_)), is_trusted, "{pause} of {hint} s");
     }
 }
