@@ -161,12 +161,17 @@ const allowListeners = (signal) => {
 
 const isDispatcher = (value) => typeof value?.dispatch === 'function'
 
+const checked = (name, dispatcher) => {
+  if (!isDispatcher(dispatcher)) throw invalidType(name, 'a dispatcher, as a FetchAgent is', dispatcher)
+  return dispatcher
+}
+
 /** One that is there already, or a new one; what would be of no effect is refused. */
 const dispatcherOf = (options) => {
   if (isDispatcher(options)) throw invalidValue('options', 'must be options: pass { dispatcher }', options)
   const { dispatcher, ...others } = options ?? {}
   if (dispatcher === undefined || dispatcher === null) return new FetchAgent(options)
-  if (!isDispatcher(dispatcher)) throw invalidType('options.dispatcher', 'a dispatcher, as a FetchAgent is', dispatcher)
+  checked('options.dispatcher', dispatcher)
   const [other] = Object.entries(others).find(([, value]) => value !== undefined) ?? []
   if (other !== undefined) throw unsupportedOption(other, 'it is the dispatcher\'s to have')
   return dispatcher
@@ -192,8 +197,7 @@ const createFetch = (options) => {
     if (/^(?!https?:)[a-z][a-z\d+.-]*:/i.test(hrefOf(input))) return platform(input, init)
     const request = readInput(input, init ?? {})
     request.redirects = 0
-    request.dispatcher = init?.dispatcher ?? usual
-    if (!isDispatcher(request.dispatcher)) throw invalidType('init.dispatcher', 'a dispatcher, as a FetchAgent is', request.dispatcher)
+    request.dispatcher = checked('init.dispatcher', init?.dispatcher ?? usual)
     if (request.signal?.aborted) throw request.signal.reason
     // Forms and bodies of the platform's Requests take their time.
     if (request.body instanceof Promise) Object.assign(request, await request.body)

@@ -30,9 +30,13 @@ impl<R: Reactor> Environment<R> {
         if !self.clocks.slept(self.now, self.reactor.wall_clock()) {
             return;
         }
-        let idle = self.connections.iter().filter(|(_, connection)| matches!(connection.state, State::Idle { .. }));
-        let idle: Vec<_> = idle.filter_map(|(number, _)| u32::try_from(number).ok().map(ConnectionId)).collect();
+        let idle = self.all_that(|connection| matches!(connection.state, State::Idle { .. }));
         self.end_all(idle, self.now);
+    }
+
+    fn all_that(&self, is_meant: impl Fn(&Connection<R::Watch>) -> bool) -> Vec<ConnectionId> {
+        let meant = self.connections.iter().filter(|(_, connection)| is_meant(connection));
+        meant.filter_map(|(number, _)| u32::try_from(number).ok().map(ConnectionId)).collect()
     }
 
     fn end_all(&mut self, idle: Vec<ConnectionId>, since: Instant) {
@@ -91,10 +95,7 @@ impl<R: Reactor> Environment<R> {
     /// As [`fall_back`](Self::fall_back) for all connections of an agent whose idle ones are to end.
     pub fn fall_back_all(&mut self, agent: AgentId, now: Instant) {
         self.now = now;
-        let is_beside = |connection: &Connection<R::Watch>| connection.agent == agent && connection.is_beside;
-        let beside = self.connections.iter().filter(|(_, connection)| is_beside(connection));
-        let beside: Vec<_> = beside.filter_map(|(number, _)| u32::try_from(number).ok().map(ConnectionId)).collect();
-        for id in beside {
+        for id in self.all_that(|connection| connection.agent == agent && connection.is_beside) {
             self.falls_back(id);
         }
     }
