@@ -128,6 +128,7 @@ for (const modern of [false, true]) {
       headers_as_pairs: { headers: new Map([['X-A', '1'], ['x-b', ['2', '3']]]) },
       own_host: { headers: { Host: 'other.example' } },
       closing: { headers: { connection: 'close' } },
+      path_as_it_is: { path: '/a<b>{c}#d\xe9' },
       query: { query: { a: 1, b: ['x', 'y z'] } },
       reset: { reset: true }
     }

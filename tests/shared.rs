@@ -17,8 +17,8 @@ use support::peer::{
 };
 
 const LIMITS: Limits = Limits { head: 16 * 1024 };
-const GET: &str = "GET\n/\nhost\na.example\nconnection\nkeep-alive";
-const POST: &str = "POST\n/\nhost\na.example";
+const GET: &str = "GET / HTTP/1.1\r\nhost: a.example\r\nconnection: keep-alive\r\n\r\n";
+const POST: &str = "POST / HTTP/1.1\r\nhost: a.example\r\n\r\n";
 
 fn script(script: impl FnOnce(&mut Peer) + Send + 'static) -> Script {
     Box::new(script)

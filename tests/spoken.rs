@@ -9,14 +9,14 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use holdfast::engine::environment::Event;
-use holdfast::engine::http::{Breakage, Limits, RequestHead};
+use holdfast::engine::http::{Breakage, Limits, Misfit, RequestHead};
 use holdfast::engine::pool::{CloseReason, ConnectionId};
 
 use support::driver::{Driver, options};
 use support::server::FaultServer;
 
 const LIMITS: Limits = Limits { head: 16 * 1024 };
-const GET: &str = "GET\n/\nhost\na.example";
+const GET: &str = "GET / HTTP/1.1\r\nhost: a.example\r\n\r\n";
 
 /// Begins an exchange, which the connection can have.
 fn speak(driver: &mut Driver, id: ConnectionId, head: &str, has_body: bool) {
@@ -62,7 +62,7 @@ fn replay_happens_below_hyper_with_the_body_that_was_pushed() {
     answer(&mut driver, id);
     driver.release(id);
     assert_eq!(driver.reuse(true), id);
-    speak(&mut driver, id, "PUT\n/\nHost\na.example\ncontent-length\n4", true);
+    speak(&mut driver, id, "PUT / HTTP/1.1\r\nHost: a.example\r\ncontent-length: 4\r\n\r\n", true);
     for piece in ["xx", "xx"] {
         assert!(driver.environment.push_body(id, Bytes::from_static(piece.as_bytes())), "there is room");
     }
@@ -161,6 +161,63 @@ fn long_answer_that_is_cut_is_told_by_the_end_alone() {
         assert!(!driver.events.iter().any(is_of_end), "{:?}", driver.events);
         server.join().expect("the server ends");
     }
+}
+
+/// Answers one client in HTTP/1.0, when it has sent what ends in the first of these, and so on; gives back what came.
+fn answering_old(ends: &'static [&str]) -> (SocketAddr, JoinHandle<String>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let address = listener.local_addr().expect("a bound address");
+    let server = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().expect("a client");
+        let mut all = String::new();
+        for end in ends {
+            let mut asked = String::new();
+            while !asked.ends_with(end) {
+                let mut bytes = [0; 1024];
+                let count = socket.read(&mut bytes).expect("a request");
+                asked += str::from_utf8(bytes.get(..count).expect("what was read")).expect("text");
+            }
+            let answer = b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n";
+            socket.write_all(answer).expect("room for an answer");
+            all += &asked;
+        }
+        all
+    });
+    (address, server)
+}
+
+#[test]
+fn body_of_unknown_length_is_whole_behind_an_answer_in_http_1_0() {
+    let (address, server) = answering_old(&["\r\n\r\n", "0\r\n\r\n", "0\r\n\r\n"]);
+    let mut driver = Driver::new(options());
+    let id = driver.reserve();
+    driver.connect_at(id, address);
+    speak(&mut driver, id, GET, false);
+    assert!(answer(&mut driver, id).1);
+    let head = "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for body in [&b"body"[..], b""] {
+        driver.release(id);
+        assert_eq!(driver.reuse(true), id);
+        speak(&mut driver, id, head, true);
+        if !body.is_empty() {
+            driver.environment.push_body(id, Bytes::from_static(body));
+        }
+        driver.environment.finish_body(id);
+        assert!(answer(&mut driver, id).1);
+    }
+    assert_eq!(server.join().expect("the server ends"), format!("{GET}{head}4\r\nbody\r\n0\r\n\r\n{head}0\r\n\r\n"));
+}
+
+#[test]
+fn body_whose_length_nothing_tells_is_refused() {
+    let (address, server) = answering(Vec::new(), false);
+    let mut driver = Driver::new(options());
+    let id = driver.reserve();
+    driver.connect_at(id, address);
+    let head = RequestHead::parse(&Bytes::from_static(b"PUT / HTTP/1.1\r\nHost: a\r\n\r\n")).expect("a request");
+    assert_eq!(driver.environment.speak(id, head, true, LIMITS), Err(Misfit::Header));
+    driver.close(id, CloseReason::Error);
+    server.join().expect("the server ends");
 }
 
 #[test]

@@ -8,7 +8,7 @@ const { isRefused, judge } = require('../tls/verdict.js')
 const channels = require('./channels.js')
 const { BodyPump } = require('./body.js')
 const { ConnectTimeoutError, InvalidArgumentError, parserError, ResponseContentLengthMismatchError, SocketError } = require('./errors.js')
-const { bodyFollows, headText, writeHead } = require('./head.js')
+const { bodyFollows, writeHead } = require('./head.js')
 const { Patience } = require('./patience.js')
 const { toSocket } = require('./upgrade.js')
 
@@ -175,9 +175,9 @@ class Connection {
     const isLast = !this.#pool.keepsAlive || request.reset || request.method === 'CONNECT'
     const head = writeHead(request, this.#pool.lineOf(this._place, request), isLast)
     const hasBody = request.body !== null
-    const misfit = calls.speak(number, head, hasBody, this.#pool.limits.maxHeaderSize)
+    const misfit = calls.speak(number, `${head}\r\n`, hasBody, this.#pool.limits.maxHeaderSize)
     if (misfit !== 0) return exchange.fail(this.#misfit(misfit))
-    if (channels.sendHeaders.hasSubscribers) channels.sendHeaders.publish({ request, headers: headText(head), socket: this })
+    if (channels.sendHeaders.hasSubscribers) channels.sendHeaders.publish({ request, headers: head, socket: this })
     this.#patience.forHead(request.headersTimeout ?? this.#pool.limits.headersTimeout)
     if (!hasBody) return exchange.requestSent()
     const { interrupted } = exchange

@@ -28,7 +28,8 @@ impl<R: Reactor> Environment<R> {
     /// News: `Head`, `Data`, then `Complete` or `Broken`, or what ends any connection.
     ///
     /// # Errors
-    /// [`Misfit::Connection`], or what HTTP/2 cannot have of a request that HTTP/1.1 can.
+    /// [`Misfit::Connection`], [`Misfit::Header`] for a body whose length none tells, or what HTTP/2 cannot have of a request
+    /// that HTTP/1.1 can.
     pub fn speak(&mut self, id: ConnectionId, head: RequestHead, has_body: bool, limits: Limits) -> Result<(), Misfit> {
         if let Some(carrier) = self.carrier_of(id) {
             return self.speak_shared(carrier, id, head, has_body);
@@ -41,7 +42,7 @@ impl<R: Reactor> Environment<R> {
             connection.speaker = Speaker::new(limits).map(Box::new);
         }
         let speaker = connection.speaker.as_mut().ok_or(Misfit::Connection)?;
-        speaker.begin(head, has_body);
+        speaker.begin(head, has_body)?;
         if !has_body {
             self.progress(id, None);
         }

@@ -19,14 +19,14 @@ pub(super) struct Outgoing(Rc<RefCell<Queue>>);
 struct Queue {
     chunks: VecDeque<Bytes>,
     is_whole: bool,
+    /// The request has no body, not even an empty one.
+    is_none: bool,
 }
 
 impl Outgoing {
-    /// A body without a byte.
+    /// No body.
     pub(super) fn none() -> Self {
-        let body = Self::default();
-        body.finish();
-        body
+        Self(Rc::new(RefCell::new(Queue { is_whole: true, is_none: true, ..Queue::default() })))
     }
 
     pub(super) fn push(&self, chunk: Bytes) {
@@ -57,9 +57,9 @@ impl Body for Outgoing {
         }
     }
 
+    // Of one that has ended already hyper would write no end, and the head may have said that there is one.
     fn is_end_stream(&self) -> bool {
-        let queue = self.0.borrow();
-        queue.is_whole && queue.chunks.is_empty()
+        self.0.borrow().is_none
     }
 
     // How long it is, a header says: whoever pushes has put one in.

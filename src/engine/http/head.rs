@@ -1,6 +1,7 @@
-//! Heads: a request's from the text that the embedder wrote, an answer's as the server wrote it.
+//! Heads, as they are on the wire; hyper gets of them what frames a body.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
@@ -23,43 +24,52 @@ pub enum Misfit {
     Connection,
 }
 
-/// A request without its body.
+/// A request without its body, as HTTP/1.1 has it on the wire.
 #[derive(Debug)]
 pub struct RequestHead {
-    pub(super) request: Request<()>,
-    /// Its headers' names, unless all are in lower case.
-    pub(super) names: Vec<Bytes>,
+    pub(super) text: Bytes,
+    pub(super) method: Method,
+    /// Where its target, and its headers, are in `text`.
+    target: Range<usize>,
+    headers: usize,
+    framing: HeaderMap,
 }
 
 impl RequestHead {
-    /// Reads `method \n target`, and `\n name \n value` for each header; what it keeps are parts of `text`.
+    /// Reads a head, down to its empty line.
     ///
     /// # Errors
     /// Names the part that HTTP cannot have.
     pub fn parse(text: &Bytes) -> Result<Self, Misfit> {
-        let mut parts = text.split(|byte| *byte == b'\n');
+        let end = text.iter().position(|byte| *byte == b'\r').ok_or(Misfit::Path)?;
+        let mut words = text.get(..end).unwrap_or_default().splitn(3, |byte| *byte == b' ');
+        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let is_target = !target.is_empty() && target.iter().all(|byte| *byte > b' ' && *byte != DELETE);
+        if !is_target || words.next() != Some(b"HTTP/1.1") {
+            return Err(Misfit::Path);
+        }
+        let target = method.len() + 1..method.len() + 1 + target.len();
+        let method = Method::from_bytes(method).map_err(|_| Misfit::Method)?;
+        let mut head = Self { method, target, headers: end + 2, framing: HeaderMap::new(), text: text.clone() };
+        for Header { name, value } in fields(text, head.headers)? {
+            if FRAMING.iter().any(|needed| needed.eq_ignore_ascii_case(name)) {
+                append(&mut head.framing, text, name, value)?;
+            }
+        }
+        Ok(head)
+    }
+
+    /// Whether it says how long its body is.
+    pub(super) fn tells_length(&self) -> bool {
+        self.framing.contains_key(CONTENT_LENGTH) || self.framing.contains_key(TRANSFER_ENCODING)
+    }
+
+    /// What hyper needs to know of it.
+    pub(super) fn to_framing(&self) -> Request<()> {
         let mut request = Request::new(());
-        let method = parts.next().unwrap_or_default();
-        *request.method_mut() = Method::from_bytes(method).map_err(|_| Misfit::Method)?;
-        let target = parts.next().unwrap_or_default();
-        *request.uri_mut() = Uri::from_maybe_shared(text.slice_ref(target)).map_err(|_| Misfit::Path)?;
-        let headers = request.headers_mut();
-        headers.try_reserve(parts.clone().count() / 2).map_err(|_| Misfit::Header)?;
-        let mut names = Vec::new();
-        let mut is_lower = true;
-        while let Some(name) = parts.next() {
-            let value = text.slice_ref(parts.next().unwrap_or_default());
-            let value = HeaderValue::from_maybe_shared(value).map_err(|_| Misfit::Header)?;
-            is_lower &= !name.iter().any(u8::is_ascii_uppercase);
-            names.push(text.slice_ref(name));
-            let header = HeaderName::from_bytes(name).map_err(|_| Misfit::Header)?;
-            // A map of headers has a limit, which `append` panics at.
-            headers.try_append(header, value).map_err(|_| Misfit::Header)?;
-        }
-        if is_lower {
-            names.clear();
-        }
-        Ok(Self { request, names })
+        *request.method_mut() = self.method.clone();
+        *request.headers_mut() = self.framing.clone();
+        request
     }
 
     /// The same for HTTP/2, which says by other means what the headers of one connection say (RFC 9113, 8.2.2).
@@ -67,8 +77,11 @@ impl RequestHead {
     /// # Errors
     /// Names the part that HTTP/2 cannot have.
     pub(super) fn into_shared(self) -> Result<Request<()>, Misfit> {
-        let mut request = self.request;
+        let mut request = Request::new(());
         let headers = request.headers_mut();
+        for Header { name, value } in fields(&self.text, self.headers)? {
+            append(headers, &self.text, name, value)?;
+        }
         let host = headers.remove(HOST).ok_or(Misfit::Header)?;
         for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE, PROXY_CONNECTION, KEEP_ALIVE, HTTP2_SETTINGS] {
             headers.remove(name);
@@ -79,14 +92,37 @@ impl RequestHead {
         if host.as_bytes().contains(&b'@') {
             return Err(Misfit::Header); // RFC 9113, 8.3.1
         }
-        let mut target = request.uri().clone().into_parts();
+        let target = Uri::from_maybe_shared(self.text.slice(self.target)).map_err(|_| Misfit::Path)?;
+        let mut target = target.into_parts();
         target.scheme = Some(Scheme::HTTPS);
         target.authority = Some(Authority::try_from(host.as_bytes()).map_err(|_| Misfit::Header)?);
         *request.uri_mut() = Uri::from_parts(target).map_err(|_| Misfit::Path)?;
+        *request.method_mut() = self.method;
         *request.version_mut() = Version::HTTP_2;
         Ok(request)
     }
 }
+
+/// The headers of `text`, which begin at `from`, and behind which is nothing.
+fn fields(text: &Bytes, from: usize) -> Result<Vec<Header<'_>>, Misfit> {
+    let text = text.get(from..).unwrap_or_default();
+    let mut fields = vec![httparse::EMPTY_HEADER; text.split(|byte| *byte == b'\n').count()];
+    let Ok(Status::Complete((length, parsed))) = httparse::parse_headers(text, &mut fields) else {
+        return Err(Misfit::Header);
+    };
+    let count = parsed.len();
+    fields.truncate(count);
+    if length == text.len() { Ok(fields) } else { Err(Misfit::Header) }
+}
+
+fn append(headers: &mut HeaderMap, text: &Bytes, name: &str, value: &[u8]) -> Result<(), Misfit> {
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Misfit::Header)?;
+    let value = HeaderValue::from_maybe_shared(text.slice_ref(value)).map_err(|_| Misfit::Header)?;
+    // A map of headers has a limit, which `append` panics at.
+    headers.try_append(name, value).map(drop).map_err(|_| Misfit::Header)
+}
+
+const DELETE: u8 = 0x7f;
 
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -96,6 +132,8 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 #[derive(Debug)]
 pub(super) struct AnswerHead {
     pub(super) status: u16,
+    /// The server speaks HTTP/1.0.
+    pub(super) is_old: bool,
     /// `reason`, and `\n name \n value` for each header.
     pub(super) text: Vec<u8>,
     /// Its bytes.
@@ -108,7 +146,7 @@ pub(super) struct AnswerHead {
 
 const CONTENT_LENGTH: &str = "content-length";
 
-/// The headers that say where an answer ends, and whether the connection does: all that hyper needs.
+/// The headers that say where a message ends, and whether the connection does: all that hyper needs.
 const FRAMING: [&str; 3] = ["connection", CONTENT_LENGTH, "transfer-encoding"];
 
 /// Of a body that is longer than `LONG` hyper gets its last bytes, so many of them: the others would go into its buffer and
@@ -130,7 +168,8 @@ impl AnswerHead {
         }
         let Status::Complete(length) = parsed? else { return Ok(Status::Partial) };
         let status = StatusCode::from_u16(answer.code.unwrap_or_default()).map_err(|_| httparse::Error::Status)?;
-        let version: &[u8] = if answer.version == Some(0) { b"HTTP/1.0 " } else { b"HTTP/1.1 " };
+        let is_old = answer.version == Some(0);
+        let version: &[u8] = if is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " };
         let mut text = Vec::with_capacity(length);
         text.extend_from_slice(answer.reason.unwrap_or_default().as_bytes());
         // hyper keeps a reason that it would not have written itself.
@@ -150,7 +189,14 @@ impl AnswerHead {
             }
         }
         framing.extend_from_slice(b"\r\n\r\n");
-        Ok(Status::Complete(Self { status: status.as_u16(), text, length, past, verdict: judge(answer.headers) }))
+        Ok(Status::Complete(Self {
+            status: status.as_u16(),
+            is_old,
+            text,
+            length,
+            past,
+            verdict: judge(answer.headers),
+        }))
     }
 
     /// Whether another head follows.
@@ -200,21 +246,40 @@ fn judge(headers: &[Header<'_>]) -> Result<(), Breakage> {
 mod tests {
     use super::*;
 
+    fn request(text: &'static str) -> Result<RequestHead, Misfit> {
+        RequestHead::parse(&Bytes::from_static(text.as_bytes()))
+    }
+
     #[test]
-    fn request_keeps_order_and_case() {
-        let head = RequestHead::parse(&Bytes::from_static(b"POST\n/a?b\nHost\nx\nx-b\n1\nx-a\n2")).expect("fits");
-        assert_eq!(head.request.method(), Method::POST);
-        assert_eq!(head.request.uri().to_string(), "/a?b");
-        assert_eq!(head.names.len(), 3);
-        assert_eq!(head.request.headers().keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["host", "x-b", "x-a"]);
+    fn request_is_framed_for_hyper_and_stays_as_it_was() {
+        let text = "POST /a?b HTTP/1.1\r\nHost: x\r\nX-B: 1\r\nConnection: close\r\nContent-Length: 3\r\n\r\n";
+        let head = request(text).expect("fits");
+        let framing = head.to_framing();
+        assert_eq!(framing.method(), Method::POST);
+        assert_eq!(
+            framing.headers().keys().map(HeaderName::as_str).collect::<Vec<_>>(),
+            ["connection", "content-length"]
+        );
+        assert_eq!((head.text, head.method), (Bytes::from_static(text.as_bytes()), Method::POST));
     }
 
     #[test]
     fn names_the_part_that_does_not_fit() {
-        assert_eq!(RequestHead::parse(&Bytes::from_static(b"G T\n/")).err(), Some(Misfit::Method));
-        assert_eq!(RequestHead::parse(&Bytes::from_static(b"GET\n/a b")).err(), Some(Misfit::Path));
-        assert_eq!(RequestHead::parse(&Bytes::from_static(b"GET\n/\na b\n1")).err(), Some(Misfit::Header));
-        assert_eq!(RequestHead::parse(&Bytes::from_static(b"GET\n/\na\n\x01")).err(), Some(Misfit::Header));
+        let misfits = [
+            ("G\u{e9}T / HTTP/1.1\r\n\r\n", Misfit::Method),
+            ("GET /a b HTTP/1.1\r\n\r\n", Misfit::Path),
+            ("GET /\x7f HTTP/1.1\r\n\r\n", Misfit::Path),
+            ("GET  HTTP/1.1\r\n\r\n", Misfit::Path),
+            ("GET / HTTP/1.1", Misfit::Path),
+            ("GET / HTTP/1.1\r\na b: 1\r\n\r\n", Misfit::Header),
+            ("GET / HTTP/1.1\r\na: \x01\r\n\r\n", Misfit::Header),
+            ("GET / HTTP/1.1\r\na: b\r\n", Misfit::Header),
+            ("GET / HTTP/1.1\r\na: b\r\n\r\nGET /admin HTTP/1.1\r\n\r\n", Misfit::Header),
+        ];
+        for (text, misfit) in misfits {
+            assert_eq!(request(text).err(), Some(misfit), "{text:?}");
+        }
+        assert!(RequestHead::parse(&Bytes::from_static(b"GET /\xe9 HTTP/1.1\r\nx-a: \xe9\r\n\r\n")).is_ok());
     }
 
     #[test]
@@ -234,22 +299,20 @@ mod tests {
     }
 
     #[test]
-    fn headers_beyond_what_a_map_holds_are_refused() {
-        let mut text = String::from("GET\n/");
+    fn headers_beyond_what_a_map_holds_are_refused_where_there_is_one() {
+        let mut text = String::from("GET / HTTP/1.1\r\nhost: x\r\n");
         for n in 0..40_000 {
-            text.extend(["\nx-", &n.to_string(), "\n1"]);
+            text.extend(["x-", &n.to_string(), ": 1\r\n"]);
         }
-        assert_eq!(RequestHead::parse(&Bytes::from(text)).err(), Some(Misfit::Header));
+        let head = RequestHead::parse(&Bytes::from(text + "\r\n")).expect("fits");
+        assert_eq!(head.into_shared().err(), Some(Misfit::Header));
     }
 
     #[test]
     fn shared_head_has_its_host_in_its_target_and_nothing_of_a_connection() {
-        let head = RequestHead::parse(&Bytes::from_static(
-            b"GET\n/a?b\nHost\nx.example:1\nconnection\nclose\ntransfer-encoding\nchunked\nte\ngzip\nx-a\n1",
-        ))
-        .expect("fits");
-        let request = head.into_shared().expect("fits");
-        assert_eq!(request.uri().to_string(), "https://x.example:1/a?b");
+        let head = "GET /a?b HTTP/1.1\r\nHost: x.example:1\r\nconnection: close\r\ntransfer-encoding: chunked\r\nte: gzip\r\nx-a: 1\r\n\r\n";
+        let request = request(head).and_then(RequestHead::into_shared).expect("fits");
+        assert_eq!((request.method(), request.uri().to_string().as_str()), (&Method::GET, "https://x.example:1/a?b"));
         assert_eq!(request.headers().keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-a"]);
     }
 

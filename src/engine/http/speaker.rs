@@ -15,7 +15,7 @@ use hyper::client::conn::http1;
 use super::body::Outgoing;
 use super::head::{AnswerHead, TAIL, flat};
 use super::wire::Wire;
-use super::{Breakage, RequestHead};
+use super::{Breakage, Misfit, RequestHead};
 
 /// What an answer may be as large as.
 #[derive(Clone, Copy, Debug)]
@@ -37,13 +37,33 @@ pub(crate) enum Told {
     Broken(Breakage),
 }
 
-/// Set by whatever in hyper has made progress.
+/// Whether hyper's connection has something to do: set by hyper, and by whoever has changed what it reads or writes.
 #[derive(Debug, Default)]
-struct Woken(AtomicBool);
+struct Due(AtomicBool);
 
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
+impl Due {
+    fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn take(&self) -> bool {
+        let is_set = self.is_set();
+        self.0.store(false, Ordering::Relaxed);
+        is_set
+    }
+}
+
+impl Wake for Due {
+    fn wake(self: Arc<Self>) {
+        self.set();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.set();
     }
 }
 
@@ -55,11 +75,13 @@ pub(crate) struct Speaker {
     sender: http1::SendRequest<Outgoing>,
     connection: http1::Connection<Wire, Outgoing>,
     has_finished: bool,
-    woken: Arc<Woken>,
+    due: Arc<Due>,
     waker: Waker,
     limits: Limits,
     request: Outgoing,
-    is_connect: bool,
+    method: Method,
+    /// The server speaks HTTP/1.0. hyper would do so too from then on, and leave out a body whose length is not known before.
+    is_old: bool,
     answer: Option<Answer>,
     /// The answer's last head, which hyper has not taken yet.
     head: Option<AnswerHead>,
@@ -75,8 +97,8 @@ impl Speaker {
     /// hyper for a connection that nothing was said on. `None` would be hyper's failure to begin, which it has no cause for.
     pub(crate) fn new(limits: Limits) -> Option<Self> {
         let wire = Wire::default();
-        let woken = Arc::new(Woken::default());
-        let waker = Waker::from(Arc::clone(&woken));
+        let due = Arc::new(Due::default());
+        let waker = Waker::from(Arc::clone(&due));
         let handshake = http1::Builder::new().max_header_size(limits.head).handshake(wire.clone());
         let Poll::Ready(Ok((sender, connection))) = std::pin::pin!(handshake).poll(&mut Context::from_waker(&waker))
         else {
@@ -87,11 +109,12 @@ impl Speaker {
             sender,
             connection,
             has_finished: false,
-            woken,
+            due,
             waker,
             limits,
             request: Outgoing::none(),
-            is_connect: false,
+            method: Method::default(),
+            is_old: false,
             answer: None,
             head: None,
             body: None,
@@ -104,30 +127,45 @@ impl Speaker {
 
     /// Whether another exchange can begin.
     pub(crate) fn is_ready(&self) -> bool {
+        self.is_idle() && !self.is_old
+    }
+
+    /// Whether the connection can have another, perhaps by another hyper.
+    fn is_idle(&self) -> bool {
         !self.has_finished && self.answer.is_none() && self.body.is_none() && self.sender.is_ready()
     }
 
     /// Begins an exchange. `has_body`: pieces of it are pushed, and then it is finished.
-    pub(crate) fn begin(&mut self, head: RequestHead, has_body: bool) {
-        let RequestHead { request, names } = head;
-        self.wire.begin(names);
+    ///
+    /// # Errors
+    /// A body needs a header that says how long it is: hyper would choose one, and not have it written.
+    pub(crate) fn begin(&mut self, head: RequestHead, has_body: bool) -> Result<(), Misfit> {
+        if has_body && !head.tells_length() {
+            return Err(Misfit::Header);
+        }
+        let request = head.to_framing();
+        self.wire.begin(head.text);
         self.request = if has_body { Outgoing::default() } else { Outgoing::none() };
-        self.is_connect = *request.method() == Method::CONNECT;
+        self.method = head.method;
         self.head = None;
         self.heads.clear();
         self.trailers = None;
         self.is_awaited = false;
         self.answer = Some(Box::pin(self.sender.send_request(request.map(|()| self.request.clone()))));
+        self.due.set();
+        Ok(())
     }
 
     /// Puts in a piece of the request's body.
     pub(crate) fn push(&mut self, chunk: Bytes) {
         self.request.push(chunk);
+        self.due.set();
     }
 
     /// The request's body is whole.
     pub(crate) fn finish(&mut self) {
         self.request.finish();
+        self.due.set();
     }
 
     /// Whether all that was pushed has left for the kernel. If not, [`Speaker::is_relieved`] becomes true once it has.
@@ -150,6 +188,7 @@ impl Speaker {
     /// Puts in what has come, the first `count` bytes of `memory`.
     pub(crate) fn feed(&mut self, memory: Vec<u8>, count: usize) {
         self.wire.feed(memory, count);
+        self.due.set();
     }
 
     /// Gives back the memory that was fed.
@@ -160,6 +199,7 @@ impl Speaker {
     /// Nothing more will come.
     pub(crate) fn end(&mut self) {
         self.wire.end();
+        self.due.set();
     }
 
     /// Whether something has come that is not told yet: nothing more is to be read before.
@@ -175,6 +215,7 @@ impl Speaker {
     /// So many of them have come, and are told.
     pub(crate) fn passed(&self, count: u64) {
         self.wire.passed(count);
+        self.due.set();
     }
 
     /// Whether a head is what comes next: all that has come was told.
@@ -196,6 +237,7 @@ impl Speaker {
     /// The kernel has taken what was written.
     pub(crate) fn drained(&mut self) {
         self.wire.set_full(false);
+        self.due.set();
     }
 
     /// The bytes of the body that [`Told::Chunk`] told of, and that were not advanced past.
@@ -235,17 +277,18 @@ impl Speaker {
             return Some(self.complete());
         }
         loop {
-            self.woken.0.store(false, Ordering::Relaxed);
             if let Some(told) = self.hear_head() {
                 return Some(told);
             }
-            self.drive();
+            if self.due.take() {
+                self.drive();
+            }
             let told = match (&mut self.answer, &mut self.body) {
                 (Some(_), _) => self.hear_answer(),
                 (None, Some(_)) if is_flowing => self.hear_body(),
                 (None, _) => None,
             };
-            if told.is_some() || !self.woken.0.load(Ordering::Relaxed) {
+            if told.is_some() || !self.due.is_set() {
                 return told;
             }
         }
@@ -273,6 +316,7 @@ impl Speaker {
                 Some(Told::Broken(breakage))
             }
             Ok(Some(head)) => {
+                self.is_old |= head.is_old;
                 self.head = Some(head);
                 None
             }
@@ -291,7 +335,7 @@ impl Speaker {
             return Some(Told::Broken(Breakage::Header));
         };
         self.heads.push_back(text);
-        let is_upgrade = status == 101 || self.is_connect && (200..300).contains(&status);
+        let is_upgrade = status == 101 || self.method == Method::CONNECT && (200..300).contains(&status);
         let body = response.into_body();
         self.wire.settle_past(!is_upgrade && body.size_hint().exact() == Some(TAIL));
         if !is_upgrade {
@@ -302,6 +346,7 @@ impl Speaker {
 
     fn hear_body(&mut self) -> Option<Told> {
         if let Some(bytes) = self.wire.take_past() {
+            self.due.set();
             self.chunk = bytes;
             return Some(Told::Chunk);
         }
@@ -330,7 +375,7 @@ impl Speaker {
     fn complete(&mut self) -> Told {
         self.body = None;
         self.drive();
-        Told::Complete { has_trailers: self.trailers.is_some(), is_reusable: self.is_ready() }
+        Told::Complete { has_trailers: self.trailers.is_some(), is_reusable: self.is_idle() }
     }
 }
 

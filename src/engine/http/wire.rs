@@ -35,8 +35,8 @@ struct Shared {
     framing: Vec<u8>,
     /// Until they have come hyper reads nothing behind the head.
     past: Past,
-    /// Names of the request's headers as the caller wrote them; hyper has them in lower case.
-    names: Vec<Bytes>,
+    /// The request's head, which goes out instead of the one that hyper writes.
+    head: Option<Bytes>,
 }
 
 /// The bytes of a body that are not for hyper.
@@ -51,6 +51,9 @@ enum Past {
     Left(u64),
 }
 
+/// Behind it is no head any more.
+const END: &[u8] = b"\r\n\r\n";
+
 impl Past {
     fn of(count: u64) -> Self {
         if count == 0 { Self::None } else { Self::Left(count) }
@@ -58,10 +61,10 @@ impl Past {
 }
 
 impl Wire {
-    /// A request begins: its headers are called so, and its answer's head is awaited.
-    pub(super) fn begin(&self, names: Vec<Bytes>) {
+    /// A request begins, with this head; its answer's is awaited.
+    pub(super) fn begin(&self, head: Bytes) {
         let shared = &mut *self.0.borrow_mut();
-        shared.names = names;
+        shared.head = Some(head);
         shared.awaits_head = true;
         shared.framing.clear();
         shared.past = Past::None;
@@ -189,19 +192,6 @@ impl Wire {
     }
 }
 
-/// Writes the names of a head's headers as they are in `names`.
-fn restore_names(head: &mut [u8], mut names: Vec<Bytes>) {
-    let mut lines = head.split_mut(|byte| *byte == b'\n');
-    lines.next(); // the request line
-    for line in lines {
-        let Some(end) = line.iter().position(|byte| *byte == b':') else { break };
-        let Some(name) = line.get_mut(..end) else { break };
-        if let Some(at) = names.iter().position(|given| given.eq_ignore_ascii_case(name)) {
-            name.copy_from_slice(&names.remove(at));
-        }
-    }
-}
-
 impl Shared {
     fn unread(&self) -> &[u8] {
         self.received.get(self.read..self.end).unwrap_or_default()
@@ -231,14 +221,14 @@ impl Shared {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        let from = self.written.len();
-        self.written.extend_from_slice(bytes);
-        // A request's head comes in one piece.
-        if !self.names.is_empty() {
-            let names = std::mem::take(&mut self.names);
-            restore_names(self.written.get_mut(from..).unwrap_or_default(), names);
-        }
+        // A head comes in one piece.
+        let rest = self.head.take().map_or(0, |head| {
+            self.written.extend_from_slice(&head);
+            bytes.windows(END.len()).position(|window| window == END).map_or(bytes.len(), |at| at + END.len())
+        });
+        self.written.extend_from_slice(bytes.get(rest..).unwrap_or_default());
     }
+
     fn write_all(&mut self, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if self.is_full {
             return Poll::Pending;
@@ -301,10 +291,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_get_their_case_back() {
-        let mut head = b"GET / HTTP/1.1\r\nhost: a\r\nx-a: host: X-A\r\nx-a: 2\r\n\r\nhost: body".to_vec();
-        restore_names(&mut head, ["Host", "X-A", "x-A"].map(|name| Bytes::from_static(name.as_bytes())).to_vec());
-        assert_eq!(head, b"GET / HTTP/1.1\r\nHost: a\r\nX-A: host: X-A\r\nx-A: 2\r\n\r\nhost: body");
+    fn the_head_of_a_request_goes_out_as_it_was_given() {
+        let wire = Wire::default();
+        wire.begin(Bytes::from_static(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let slices = [&b"GET / HTTP/1.1\r\n\r\nbo"[..], b"dy\r\n\r\n", b"!"].map(io::IoSlice::new);
+        assert!(wire.0.borrow_mut().write_all(&slices).is_ready());
+        assert_eq!(wire.take_written(), b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nbody\r\n\r\n!");
     }
 
     /// What hyper would read now.
@@ -326,7 +318,7 @@ mod tests {
     #[test]
     fn hyper_reads_the_framing_of_the_last_head_and_what_is_behind_it() {
         let wire = Wire::default();
-        wire.begin(Vec::new());
+        wire.begin(Bytes::new());
         feed(&wire, b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\nHTTP/1.1 200 OK\r\nX: y\r\nContent-Le");
         assert_eq!((status(&wire), status(&wire), read(&wire)), (Some(100), None, None));
         assert!(!wire.has_unread());
@@ -343,7 +335,7 @@ mod tests {
         for (bytes, has_ended) in [("SSH-2.0-x\r\n", false), ("HTTP/1.1 200 OK\r\na b: c\r\n\r\n", false), (cut, true)]
         {
             let wire = Wire::default();
-            wire.begin(Vec::new());
+            wire.begin(Bytes::new());
             feed(&wire, bytes.as_bytes());
             if has_ended {
                 wire.end();
@@ -357,7 +349,7 @@ mod tests {
     fn head_has_its_limit_whole_or_not() {
         for bytes in ["HTTP/1.1 200 OK\r\nX: y\r\n\r\n", "HTTP/1.1 200 OK\r\nX: y\r\n"] {
             let wire = Wire::default();
-            wire.begin(Vec::new());
+            wire.begin(Bytes::new());
             feed(&wire, bytes.as_bytes());
             assert_eq!(wire.take_head(20).err(), Some(Breakage::HeadTooLarge));
         }
