@@ -356,10 +356,10 @@ declare namespace HttpAgent {
     /**
      * Longest time for opening a connection, `getaddrinfo` included; a `lookup` function's own time is not counted.
      *
-     * Unit: milliseconds. Shape: number. Default: none. Range: 0 (no limit) to 2147483647.
+     * Unit: milliseconds. Shape: number or duration. Default: none. Range: 0 (no limit) to 2147483647.
      * Errors: `ETIMEDOUT`, as the request's `error` event.
      */
-    connectTimeout?: number | undefined
+    connectTimeout?: Duration | undefined
 
     /**
      * Most requests to one origin that may wait for a connection.
@@ -372,19 +372,19 @@ declare namespace HttpAgent {
     /**
      * Longest time a request may wait for a connection.
      *
-     * Unit: milliseconds. Shape: number. Default: none. Range: 0 (no limit) to 2147483647.
+     * Unit: milliseconds. Shape: number or duration. Default: none. Range: 0 (no limit) to 2147483647.
      * Errors: `ERR_AGENT_CHECKOUT_TIMEOUT`, as the request's `error` event.
      */
-    queueTimeout?: number | undefined
+    queueTimeout?: Duration | undefined
 
     /**
      * Longest time that sent bytes may stay unacknowledged before the kernel gives the connection up. Linux only;
      * elsewhere it has no effect.
      *
-     * Unit: milliseconds. Shape: number. Default: the system's. Range: 0 (the system's) to 2147483647.
+     * Unit: milliseconds. Shape: number or duration. Default: the system's. Range: 0 (the system's) to 2147483647.
      * Source: tcp(7), `TCP_USER_TIMEOUT`.
      */
-    tcpUserTimeout?: number | undefined
+    tcpUserTimeout?: Duration | undefined
 
     /**
      * Time between two TCP keep-alive probes. The kernel counts whole seconds, at least one.
@@ -751,7 +751,7 @@ declare namespace HttpAgent {
     connections?: number | null | undefined
 
     /** Options of `net.connect` and `tls.connect`; its `timeout` is another name of `connectTimeout`. Source: undici `Client`. */
-    connect?: HttpsAgentOptions & { timeout?: number | undefined, socketPath?: string | undefined } | undefined
+    connect?: HttpsAgentOptions & { timeout?: Duration | undefined, socketPath?: string | undefined } | undefined
 
     /**
      * How long the head of an answer may take from the moment the request has left; 0 is no limit. By request, too. Of an
@@ -802,6 +802,24 @@ declare namespace HttpAgent {
     /** Another name of `maxRequestsPerSocket`. Source: undici `Pool`. */
     maxRequestsPerClient?: number | undefined
 
+    /** Another name of `socketActiveTTL`. Source: undici `Pool`. */
+    clientTtl?: number | null | undefined
+
+    /** The same as in `connect`. Source: undici `Client`. */
+    socketPath?: string | undefined
+
+    /** Options of `tls.connect`; those of `connect` count more. Source: undici `Client`. */
+    tls?: HttpsAgentOptions | undefined
+
+    /**
+     * Most origins that have connections or requests at a time. One that is asked for by another server name, or with and
+     * without HTTP/2, counts as two.
+     *
+     * Shape: number. Default: `Infinity`. Range: >= 1. Errors: `UND_ERR_MAX_ORIGINS_REACHED`, from the request. Source: undici 7
+     * `Agent`.
+     */
+    maxOrigins?: number | undefined
+
     /** 0 is `keepAlive: false`, 1 says nothing. Source: undici `Client`. */
     pipelining?: 0 | 1 | undefined
 
@@ -821,6 +839,33 @@ declare namespace HttpAgent {
      * Unit: milliseconds. Shape: number. Default: 60000. Range: 0 to 2147483647. Source: undici 8 `Client`.
      */
     pingInterval?: number | undefined
+
+    /**
+     * Most streams of an HTTP/2 connection until its server has said how many.
+     *
+     * Shape: integer. Default: 100. Range: 1 to 4294967295. Source: undici `Client`.
+     */
+    maxConcurrentStreams?: number | undefined
+
+    /**
+     * Most bytes of an HTTP/2 answer's body that nobody has read yet.
+     *
+     * Unit: bytes. Shape: integer. Default: 1048576. Range: 1 to 2147483647. Source: undici 7 `Client`.
+     */
+    initialWindowSize?: number | undefined
+
+    /**
+     * The same of all answers of a connection together.
+     *
+     * Unit: bytes. Shape: integer. Default: 2147483647. Range: 1 to 2147483647. Source: undici 7 `Client`.
+     */
+    connectionWindowSize?: number | undefined
+
+    /** What undici's `WebSocket` asks its dispatcher for: `maxFragments`, `maxPayloadSize`. Source: undici 7 `Client`. */
+    webSocket?: object | undefined
+
+    /** What undici's `EventSource` asks its dispatcher for: `maxEventSize`. Source: undici 7 `Client`. */
+    eventSource?: object | undefined
   }
 
   /** A `FetchAgent`'s events: undici's, and those of `HttpAgent` but for `connect`, which is undici's here. */

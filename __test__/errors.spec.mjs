@@ -35,10 +35,10 @@ const OPTIONS = {
   agentKeepAliveTimeoutBuffer: { wrong: [{}, true, 'x'], outside: [-1, NaN], fine: [0, 1000] },
   learnIdleTimeout: flag,
   maxRequestsPerSocket: count,
-  connectTimeout: { ...duration, wrong: [{}, [], true] },
+  connectTimeout: { ...duration, fine: [0, '5s'] },
   queueLimit: count,
-  queueTimeout: { ...duration, wrong: [{}, [], true] },
-  tcpUserTimeout: { ...duration, wrong: [{}, [], true] },
+  queueTimeout: { ...duration, fine: [0, '5s'] },
+  tcpUserTimeout: { ...duration, fine: [0, '5s'] },
   keepAliveInterval: { wrong: [{}, [], true], outside: [-1, NaN, 32_767_001], fine: [1, 1000, 32_767_000] },
   keepAliveCount: { ...count, outside: [...count.outside, 128] },
 }
@@ -66,7 +66,7 @@ for (const [name, { wrong, outside, fine }] of Object.entries(OPTIONS)) {
 }
 
 test('option_timeout_that_is_no_duration_throws_by_name', ours, () => {
-  for (const name of ['timeout', 'freeSocketTimeout', 'socketActiveTTL']) {
+  for (const name of ['timeout', 'freeSocketTimeout', 'socketActiveTTL', 'connectTimeout', 'queueTimeout', 'tcpUserTimeout']) {
     assert.throws(() => constructed({ [name]: 'soon' }), ({ code, message }) =>
       [TYPE, RANGE, 'ERR_INVALID_ARG_VALUE'].includes(code) && message.includes(name), name)
   }

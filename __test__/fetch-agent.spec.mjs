@@ -1,12 +1,16 @@
 // A FetchAgent as its caller holds it: composed, installed, listened to, asked for many origins.
 import assert from 'node:assert/strict'
+import { mkdtempSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import process from 'node:process'
-import { describe, test } from 'node:test'
+import { after, describe, test } from 'node:test'
 import { FetchAgent } from '../index.mjs'
 import { both, limits, own } from './support/dispatchers.mjs'
 import { dispatched } from './support/dispatching.mjs'
 import { ok, scripted } from './support/servers.mjs'
-import { turns } from './support/wait.mjs'
+import { turns, until } from './support/wait.mjs'
 
 describe('a composed dispatcher', () => {
   const noting = (seen, name) => (dispatch) => (opts, handler) => {
@@ -125,11 +129,46 @@ describe('many origins', () => {
     assert.deepEqual([requests, opened], [1101, 1101])
   }, { start: () => scripted((socket) => socket.end(ok('ok', 'Connection: close\r\n'))), options: { connect: { lookup } } })
 
+  const mostOne = { maxOrigins: 1, connect: { lookup } }
+
+  both('are_at_most_maxOrigins', async ({ agent, server }) => {
+    const ask = async (name) => await dispatched(agent, { origin: `http://${name}.test:${server.port}` })
+    assert.equal((await ask('a')).body, 'ok')
+    assert.match((await ask('b')).error, /^MaxOriginsReachedError UND_ERR_MAX_ORIGINS_REACHED /)
+    assert.equal((await ask('a')).body, 'ok')
+  }, { start: () => scripted((socket) => socket.write(ok())), options: mostOne })
+
+  own('leave_room_for_others_once_they_have_no_connection', async ({ agent, server }) => {
+    for (const name of ['a', 'b', 'a']) {
+      assert.equal((await dispatched(agent, { origin: `http://${name}.test:${server.port}` })).body, 'ok')
+    }
+  }, { start: () => scripted((socket) => socket.end(ok('ok', 'Connection: close\r\n'))), options: mostOne })
+
   own('by_the_host_header_are_one_to_plain_http', async ({ agent, origin }) => {
     for (const host of ['a.test', 'b.test']) await dispatched(agent, { origin, headers: { host } })
     const { origins, opened } = agent.stats()
     assert.deepEqual([Object.keys(origins).length, opened], [1, 1])
   }, { start: () => scripted((socket) => socket.write(ok())) })
+})
+
+describe('a server of a path in the file system', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-'))
+  const socketPath = join(folder, 'http.sock')
+  const start = () => scripted((socket) => socket.write(ok()), { listen: { path: socketPath } })
+  after(() => rm(folder, { recursive: true }))
+
+  for (const options of [{ socketPath }, { connect: { socketPath } }]) {
+    both(`is_reached_by_${JSON.stringify(Object.keys(options))}`, async ({ agent }) => {
+      assert.equal((await dispatched(agent, { origin: 'http://a.test' })).body, 'ok')
+    }, { start, options })
+  }
+})
+
+describe('a connection', () => {
+  own('has_clientTtl_to_live', async ({ agent, origin }) => {
+    await dispatched(agent, { origin })
+    await until(() => agent.stats().closed.ttl === 1)
+  }, { start: () => scripted((socket) => socket.write(ok())), options: { clientTtl: 50, freeSocketTimeout: 60_000 } })
 })
 
 describe('a proxy', () => {

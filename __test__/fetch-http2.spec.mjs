@@ -84,6 +84,13 @@ within('request_and_answer_are_those_of_HTTP_1', async ({ fetch }) => {
   assert.deepEqual([head.status, await head.text()], [200, ''])
 })
 
+within('windows_are_as_wide_as_they_were_asked_to_be', async ({ fetch, server }) => {
+  await texts([fetch('/')])
+  const { remoteSettings: { initialWindowSize }, state: { remoteWindowSize } } = server.sessions[0]
+  assert.equal(initialWindowSize, 100_000)
+  assert.ok(remoteWindowSize > 190_000 && remoteWindowSize <= 200_000, `${remoteWindowSize}`)
+}, { options: { initialWindowSize: 100_000, connectionWindowSize: 200_000 } })
+
 within('bodies_of_any_size_go_there_and_back', async ({ fetch }) => {
   const body = Uint8Array.from({ length: 5 * MIB }, (_, at) => at % 251)
   const answers = await Promise.all([1, 2, 3].map(() => fetch('/', { method: 'POST', body })))

@@ -373,6 +373,7 @@ describe('TLS and proxies', () => {
   test('options_of_tls_may_be_the_agents_or_its_connectors', limits, async () => {
     assert.equal(await fetched({ ca: root.cert }), '0,1')
     assert.equal(await fetched({ connect: { ca: root.cert } }), '0,1')
+    assert.equal(await fetched({ tls: { ca: root.cert } }), '0,1')
   })
 
   test('server_that_nobody_vouches_for_is_refused', limits, async () => {
@@ -399,13 +400,17 @@ describe('bad options', () => {
     factory: { factory: () => {} },
     connect: { connect: () => {} },
     pipelining: { pipelining: 2 },
-    interceptors: { interceptors: {} }
+    interceptors: { interceptors: {} },
+    useH2c: { useH2c: true },
+    socketTimeout: { socketTimeout: 1 },
+    idleTimeout: { idleTimeout: 1 }
   })) {
     test(`names_${name}`, () => {
       assert.throws(() => new FetchAgent(options), { code: 'ERR_INVALID_ARG_VALUE', message: new RegExp(name) })
     })
   }
-  for (const options of [{ headersTimeout: 'x' }, { maxResponseSize: -2 }, { connections: -1 }, { strictContentLength: 1 }, 1]) {
+  for (const options of [{ headersTimeout: 'x' }, { maxResponseSize: -2 }, { connections: -1 }, { strictContentLength: 1 },
+    { maxOrigins: 0 }, { maxConcurrentStreams: 1.5 }, { initialWindowSize: 0 }, { webSocket: 1 }, { tls: 1 }, 1]) {
     test(`refuses_${JSON.stringify(options)}`, () => {
       assert.throws(() => new FetchAgent(options), /^(?:Type|Range)Error/)
     })

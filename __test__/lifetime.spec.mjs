@@ -18,11 +18,13 @@ const LONG = 60_000
 /** Clocks round: 50 ms may look like 49. */
 const ROUNDING = 1
 
-test('free_socket_timeout_as_a_text_becomes_milliseconds', { skip: !isHoldfast }, () => {
-  for (const [given, expected] of [['30s', 30_000], ['2m', 120_000], ['1h', 3_600_000], ['500', 500]]) {
-    const agent = new AgentUnderTest({ freeSocketTimeout: given })
-    assert.equal(agent.options.freeSocketTimeout, expected)
-    agent.destroy()
+test('times_as_texts_become_milliseconds', { skip: !isHoldfast }, () => {
+  for (const name of ['freeSocketTimeout', 'connectTimeout', 'queueTimeout', 'tcpUserTimeout']) {
+    for (const [given, expected] of [['30s', 30_000], ['2m', 120_000], ['1h', 3_600_000], ['500', 500]]) {
+      const agent = new AgentUnderTest({ [name]: given })
+      assert.equal(agent.options[name], expected)
+      agent.destroy()
+    }
   }
 })
 

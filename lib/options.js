@@ -44,10 +44,10 @@ const RULES = {
   agentKeepAliveTimeoutBuffer: milliseconds,
   learnIdleTimeout: flag,
   maxRequestsPerSocket: count,
-  connectTimeout: milliseconds,
+  connectTimeout: duration,
   queueLimit: count,
-  queueTimeout: milliseconds,
-  tcpUserTimeout: milliseconds,
+  queueTimeout: duration,
+  tcpUserTimeout: duration,
   keepAliveInterval: probeInterval,
   keepAliveCount: numeric(1, 127, true)
 }

@@ -44,6 +44,13 @@ class NamedOrigins {
     return origin
   }
 
+  /** Whether `name` is known, or one of fewer than `most`; those that nobody uses do not count. */
+  fits (name, most) {
+    if (this.#known.has(name) || this.#known.size < most) return true
+    this.#forget()
+    return this.#known.size < most
+  }
+
   stats () {
     return collect(this.#native.stats(this.#number), this.#forgotten)
   }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast::engine::environment::{AgentOptions, Event, Lease};
-use holdfast::engine::http::{Breakage, Limits, RequestHead};
+use holdfast::engine::http::{Breakage, Limits, RequestHead, Settings};
 use holdfast::engine::pool::{CloseReason, ConnectionId};
 use holdfast::engine::retry::{Evidence, Refusal};
 
@@ -33,13 +33,13 @@ fn open(driver: &mut Driver, server: &PeerServer) -> (ConnectionId, ConnectionId
 }
 
 fn open_reserved(driver: &mut Driver, server: &PeerServer, carrier: ConnectionId) -> ConnectionId {
-    open_limited(driver, server, carrier, LIMITS)
+    open_with(driver, server, carrier, Settings::new(LIMITS.head))
 }
 
-fn open_limited(driver: &mut Driver, server: &PeerServer, carrier: ConnectionId, limits: Limits) -> ConnectionId {
+fn open_with(driver: &mut Driver, server: &PeerServer, carrier: ConnectionId, settings: Settings) -> ConnectionId {
     driver.connect_at(carrier, server.address);
     let now = driver.now();
-    driver.environment.share(carrier, limits, now).expect("a stream")
+    driver.environment.share(carrier, settings, now).expect("a stream")
 }
 
 /// Another stream on the connection that is open.

@@ -103,6 +103,11 @@ class FetchAgent extends EventEmitter {
 
   get destroyed () { return this.#isDestroyed }
 
+  // undici's WebSocket and EventSource ask for these.
+  get webSocketOptions () { return this.#limits.webSocket }
+
+  get eventSourceOptions () { return this.#limits.eventSource }
+
   stats () { return this.#pool.stats() }
 
   close (done) {

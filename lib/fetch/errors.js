@@ -92,6 +92,7 @@ module.exports = {
   HeadersTimeoutError: under('HeadersTimeoutError', 'UND_ERR_HEADERS_TIMEOUT', 'Headers Timeout Error'),
   InformationalError: under('InformationalError', 'UND_ERR_INFO', 'Request information'),
   InvalidArgumentError: under('InvalidArgumentError', 'UND_ERR_INVALID_ARG', 'Invalid Argument Error'),
+  MaxOriginsReachedError: under('MaxOriginsReachedError', 'UND_ERR_MAX_ORIGINS_REACHED', 'Maximum allowed origins reached'),
   NotSupportedError: under('NotSupportedError', 'UND_ERR_NOT_SUPPORTED', 'Not Supported error'),
   RequestAbortedError: named(AbortError, 'AbortError', 'UND_ERR_ABORTED', 'Request aborted'),
   RequestContentLengthMismatchError: under('RequestContentLengthMismatchError', 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH',

@@ -10,14 +10,18 @@ const { refuseUnsupported } = require('../tls/context.js')
 const ALIASES = {
   connections: 'maxSockets',
   keepAliveTimeoutThreshold: 'agentKeepAliveTimeoutBuffer',
-  maxRequestsPerClient: 'maxRequestsPerSocket'
+  maxRequestsPerClient: 'maxRequestsPerSocket',
+  clientTtl: 'socketActiveTTL'
 }
 
 const INSTEAD = {
   agent: 'a FetchAgent is one itself',
   factory: 'this agent has one kind of connection',
+  idleTimeout: 'pass freeSocketTimeout',
   interceptors: 'use agent.compose()',
-  socketPath: 'pass connect: { socketPath }',
+  maxKeepAliveTimeout: 'pass keepAliveMaxTimeout',
+  requestTimeout: 'pass headersTimeout or bodyTimeout',
+  socketTimeout: 'pass headersTimeout or bodyTimeout',
   timeout: 'pass connectTimeout, headersTimeout or bodyTimeout'
 }
 
@@ -28,8 +32,13 @@ const flag = (name, value) => {
   return value
 }
 
+const group = (name, value) => {
+  if (typeof value !== 'object') throw invalidType(`options.${name}`, 'of type object', value)
+  return value
+}
+
 /**
- * What is asked in JavaScript, by request.
+ * What is asked in JavaScript.
  * @type {Record<string, [any, (name: string, value: unknown) => any]>}
  */
 const LIMITS = {
@@ -38,7 +47,13 @@ const LIMITS = {
   maxHeaderSize: [undefined, numeric(1, 2 ** 31 - 1, true)],
   maxResponseSize: [-1, numeric(-1, Number.MAX_SAFE_INTEGER, true)],
   strictContentLength: [true, flag],
-  allowH2: [false, flag]
+  allowH2: [false, flag],
+  maxOrigins: [Infinity, numeric(1, Infinity)],
+  maxConcurrentStreams: [undefined, numeric(1, 2 ** 32 - 1, true)],
+  initialWindowSize: [undefined, numeric(1, 2 ** 31 - 1, true)],
+  connectionWindowSize: [undefined, numeric(1, 2 ** 31 - 1, true)],
+  webSocket: [{}, group],
+  eventSource: [{}, group]
 }
 
 const PING_INTERVAL = 60_000
@@ -58,6 +73,7 @@ const refuse = (given) => {
   }
   if (typeof given.connect === 'function') throw unsupportedOption('connect', 'pass an object of options')
   if (given.pipelining > 1) throw unsupportedOption('pipelining', 'a connection has one request at a time')
+  if (given.useH2c) throw unsupportedOption('useH2c', 'HTTP/2 is for servers that offer it (ALPN): pass allowH2')
 }
 
 /**
@@ -68,16 +84,16 @@ const parseFetchOptions = (own) => {
   const given = own ?? {}
   if (typeof given !== 'object') throw invalidType('options', 'of type object', given)
   refuse(given)
-  const { proxy, proxyEnv, connect = {}, keepAliveMaxTimeout, pipelining, ...rest } = given
+  const { proxy, proxyEnv, connect, tls, keepAliveMaxTimeout, pipelining, ...rest } = given
   for (const [alias, name] of Object.entries(ALIASES)) {
     if (rest[alias] !== undefined && rest[alias] !== null) rest[name] = RULES[name](alias, rest[alias])
     delete rest[alias]
   }
   if (pipelining === 0) rest.keepAlive = false
-  if (connect !== null && typeof connect !== 'object') throw invalidType('options.connect', 'of type object', connect)
-  if (connect?.timeout !== undefined) rest.connectTimeout ??= milliseconds('connect.timeout', connect.timeout)
+  const connecting = { ...group('tls', tls ?? {}), ...group('connect', connect ?? {}) }
+  if (connecting.timeout !== undefined) rest.connectTimeout ??= RULES.connectTimeout('connect.timeout', connecting.timeout)
   rest.connectTimeout ??= 10_000
-  const merged = { ...rest, ...connect, timeout: undefined }
+  const merged = { ...rest, ...connecting, timeout: undefined }
   refuseUnsupported(merged)
   const { options, retry } = parseOptions({ ...merged, proxy: false }, 'http:', { isFetch: true })
   options.pingInterval = milliseconds('pingInterval', given.pingInterval ?? PING_INTERVAL)

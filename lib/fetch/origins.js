@@ -1,6 +1,7 @@
 'use strict'
 // Which origin a request is for, as the pool counts them: an authority, the name it must prove, and whether exchanges share.
 const { NamedOrigins } = require('../origins.js')
+const { MaxOriginsReachedError } = require('./errors.js')
 
 const isIp = (host) => /^[\d.]+$|:/.test(host)
 
@@ -18,16 +19,18 @@ class FetchOrigins {
   #number
   #options
   #allowH2
+  #most
   #named
   /** The same by what requests say of them. */
   #byKey = new Map()
 
-  constructor (native, number, { options, limits: { allowH2 } }) {
+  constructor (native, number, { options, limits: { allowH2, maxOrigins } }) {
     this.#native = native
     this.#number = number
     this.#options = options
     this.#allowH2 = allowH2
     this.#named = new NamedOrigins(native, number, () => this.#byKey.clear())
+    this.#most = maxOrigins
   }
 
   stats () { return this.#named.stats() }
@@ -55,6 +58,7 @@ class FetchOrigins {
     const port = Number(url.port) || (isSecure ? 443 : 80)
     const plain = `${url.protocol}//${url.hostname}:${port}`
     const name = `${plain}${isSecure && servername !== host ? `:${servername}` : ''}${mayShare ? ':h2' : ''}`
+    if (!this.#named.fits(name, this.#most)) throw new MaxOriginsReachedError()
     return this.#named.of(name, (number) => {
       if (mayShare) this.#native.setShared(this.#number, number, true)
       return { url, options: this.#optionsFor(url, host, port, servername, mayShare), mayShare, isShared: mayShare, waiting: 0 }

@@ -213,7 +213,7 @@ class Pool {
 
   /** A connection that has just been opened is shared; its exchange gets the first stream. */
   share (connection) {
-    const number = this.#native.share(connection._place.number, this.limits.maxHeaderSize)
+    const number = this.#native.share(connection._place.number, this.limits)
     if (number === null) return // It is not open after all, as it is about to be told.
     const { exchange } = connection.handOver()
     if (exchange === undefined) this.#native.discard(number, false)

@@ -11,12 +11,12 @@ use napi_derive::napi;
 use super::bridge::{Bridge, Engine};
 use super::events::EventTable;
 use super::js::{self, Callback, Lent};
-use super::options::{NativeAgentOptions, NativeLimits, NativePolicy, NativeTarget, duration};
+use super::options::{NativeAgentOptions, NativeLimits, NativePolicy, NativeSettings, NativeTarget, duration};
 use super::stats::{NativeFacts, NativeOriginStats};
 use super::tls::{NativeHandshake, NativeProxy, NativeTlsContext, NativeTlsFailure};
 use crate::engine::connect::{Failure, Refused, Target};
 use crate::engine::environment::{AgentId, Detached, Lease, Trouble};
-use crate::engine::http::Limits;
+use crate::engine::http::Settings;
 use crate::engine::lifetime::Hint;
 use crate::engine::pool::{CloseReason, ConnectionId, OriginId, WaiterId};
 use crate::engine::retry::Policy;
@@ -244,9 +244,9 @@ impl NativeEnvironment {
 
     /// An open connection speaks HTTP/2 from here on: the number of its exchange's stream.
     #[napi]
-    pub fn share(&self, id: u32, max_head: u32) -> Result<Option<u32>> {
-        let limits = Limits { head: max_head as usize };
-        self.with(|engine| engine.share(ConnectionId(id), limits, Instant::now()).map(|stream| stream.0))
+    pub fn share(&self, id: u32, settings: NativeSettings) -> Result<Option<u32>> {
+        let settings = Settings::from(settings);
+        self.with(|engine| engine.share(ConnectionId(id), settings, Instant::now()).map(|stream| stream.0))
     }
 
     /// What was sent of the body of a stream whose request begins again.

@@ -9,6 +9,7 @@ use napi_derive::napi;
 
 use crate::engine::connect::{Family, Order, Place, Target};
 use crate::engine::environment::AgentOptions;
+use crate::engine::http::Settings;
 use crate::engine::lifetime;
 use crate::engine::pool;
 use crate::engine::retry::{Backoff, NonIdempotent, Policy, Share};
@@ -28,6 +29,20 @@ pub struct NativeLimits {
     pub queue_limit: f64,
     /// Newest idle connection first.
     pub lifo: bool,
+}
+
+/// What a connection of HTTP/2 begins with; what is absent is the engine's to say.
+#[napi(object)]
+#[derive(Clone, Copy, Debug)]
+pub struct NativeSettings {
+    /// Bytes of an answer's head.
+    pub max_header_size: u32,
+    /// Streams until the peer says how many.
+    pub max_concurrent_streams: Option<u32>,
+    /// Unread bytes of an answer.
+    pub initial_window_size: Option<u32>,
+    /// Unread bytes of all answers.
+    pub connection_window_size: Option<u32>,
 }
 
 /// An agent's options; times in milliseconds, absent is no limit.
@@ -134,6 +149,18 @@ impl From<NativeLimits> for pool::Limits {
             max_free: count(limits.max_free_sockets),
             queue_limit: count(limits.queue_limit),
             lifo: limits.lifo,
+        }
+    }
+}
+
+impl From<NativeSettings> for Settings {
+    fn from(settings: NativeSettings) -> Self {
+        let usual = Self::new(settings.max_header_size as usize);
+        Self {
+            streams: settings.max_concurrent_streams.map_or(usual.streams, |count| count as usize),
+            stream_window: settings.initial_window_size.unwrap_or(usual.stream_window),
+            window: settings.connection_window_size.unwrap_or(usual.window),
+            ..usual
         }
     }
 }

@@ -14,6 +14,7 @@ mod wire;
 
 pub use breakage::Breakage;
 pub use head::{Misfit, RequestHead};
+pub use session::Settings;
 pub(crate) use session::{Heard, Session};
 pub use speaker::Limits;
 pub(crate) use speaker::{Speaker, Told};

@@ -17,14 +17,27 @@ use super::stream::Stream;
 use super::wire::Wire;
 use super::{Limits, RequestHead};
 
-/// So much of an answer may be on its way before somebody reads it.
-const WINDOW: u32 = 1 << 20;
+/// What a session begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Bytes of an answer's head.
+    pub head: usize,
+    /// So many streams until the peer has said how many, as it should at once.
+    pub streams: usize,
+    /// So many bytes of an answer may be on their way before somebody reads them.
+    pub stream_window: u32,
+    /// Of all answers together.
+    pub window: u32,
+}
 
-/// Of all together, no less than that: nobody's answer waits for another's reader.
-const SHARED_WINDOW: u32 = (1 << 31) - 1;
-
-/// So many streams until the peer has said how many, as it should at once (RFC 9113, 6.5.2, asks for 100 at least).
-const FIRST_STREAMS: usize = 100;
+impl Settings {
+    /// 100 streams, as RFC 9113, 6.5.2, asks for; 1 MiB of each answer, and of all together no less than that: nobody's answer
+    /// waits for another's reader.
+    #[must_use]
+    pub fn new(head: usize) -> Self {
+        Self { head, streams: 100, stream_window: 1 << 20, window: (1 << 31) - 1 }
+    }
+}
 
 /// So many of those that were given up lately h2 knows.
 const MOST_GIVEN_UP: usize = 1024;
@@ -111,27 +124,27 @@ pub(crate) struct Session {
     mark: Arc<Mark>,
     agenda: Arc<Agenda>,
     streams: BTreeMap<u32, Entry>,
-    limits: Limits,
+    head: usize,
     has_finished: bool,
 }
 
 impl Session {
     /// h2 for a connection that nothing was said on. `None` would be h2's failure to begin, which it has no cause for.
-    pub(crate) fn new(limits: Limits) -> Option<Self> {
+    pub(crate) fn new(settings: Settings) -> Option<Self> {
         let wire = Wire::default();
         let agenda = Arc::default();
         let mark = Mark::new(&agenda, CONNECTION);
         let handshake = h2::client::Builder::new()
             .enable_push(false)
-            .initial_window_size(WINDOW)
-            .initial_connection_window_size(SHARED_WINDOW)
-            .initial_max_send_streams(FIRST_STREAMS)
+            .initial_window_size(settings.stream_window)
+            .initial_connection_window_size(settings.window)
+            .initial_max_send_streams(settings.streams)
             .data_frame_budget(WASTE)
             // What still comes of streams that were given up is no fault of the peer's.
             .max_concurrent_reset_streams(MOST_GIVEN_UP)
             .max_local_error_reset_streams(None)
             // A head that h2 finds too large can cost the connection, so that it has to be larger by far.
-            .max_header_list_size(u32::try_from(limits.head.saturating_mul(8)).unwrap_or(u32::MAX))
+            .max_header_list_size(u32::try_from(settings.head.saturating_mul(8)).unwrap_or(u32::MAX))
             .handshake::<_, Bytes>(wire.clone());
         let waker = Waker::from(Arc::clone(&mark));
         let Poll::Ready(Ok((sender, mut connection))) =
@@ -149,7 +162,7 @@ impl Session {
             mark,
             agenda,
             streams: BTreeMap::new(),
-            limits,
+            head: settings.head,
             has_finished: false,
         })
     }
@@ -179,7 +192,7 @@ impl Session {
         let sent = self.sender.clone().send_request(request, !has_body);
         let mark = Mark::new(&self.agenda, who);
         mark.set();
-        self.streams.insert(who, Entry { mark, stream: Stream::new(sent, self.limits) });
+        self.streams.insert(who, Entry { mark, stream: Stream::new(sent, Limits { head: self.head }) });
         Ok(())
     }
 
@@ -328,5 +341,16 @@ impl Session {
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session").field("streams", &self.streams.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_streams_as_asked_for_until_the_peer_says() {
+        let session = Session::new(Settings { streams: 3, ..Settings::new(1024) }).expect("h2 begins");
+        assert_eq!(session.most_streams(), 3);
     }
 }

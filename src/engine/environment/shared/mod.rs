@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::connection::{Connection, Exchange, Link, State};
 use super::death::Death;
 use super::{AgentId, Due, Environment};
-use crate::engine::http::{Limits, Session};
+use crate::engine::http::{Session, Settings};
 use crate::engine::pool::{ConnectionId, OriginId, WaiterId};
 use crate::engine::reactor::Reactor;
 
@@ -36,14 +36,14 @@ impl<R: Reactor> Environment<R> {
     }
 
     /// A connection that has just been opened speaks HTTP/2: its exchange moves to a stream, whose number this answers.
-    pub fn share(&mut self, id: ConnectionId, limits: Limits, now: Instant) -> Option<ConnectionId> {
+    pub fn share(&mut self, id: ConnectionId, settings: Settings, now: Instant) -> Option<ConnectionId> {
         self.now = now;
         let (agent, origin) = self.place(id)?;
         let connection = self.connection(id)?;
         if connection.state != State::Leased || connection.open().is_none() || connection.shared.is_some() {
             return None;
         }
-        let session = Session::new(limits)?;
+        let session = Session::new(settings)?;
         connection.shared = Some(Box::new(Shared {
             session,
             streams: 0,
