@@ -552,7 +552,7 @@ fn head_that_is_too_large_is_its_stream_s_fault_alone() {
     let (agent, origin) = (driver.agent, driver.origin);
     driver.environment.set_shared(agent, origin, true);
     let carrier = driver.reserve();
-    let first = open_limited(&mut driver, &server, carrier, Limits { head: 100 });
+    let first = open_with(&mut driver, &server, carrier, Settings::new(100));
     let second = stream(&mut driver, true);
     speak(&mut driver, first, GET, false);
     speak(&mut driver, second, GET, false);
