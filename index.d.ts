@@ -336,11 +336,11 @@ declare namespace HttpAgent {
      * earlier, at least 10 ms. Likewise an origin that closes after the same number of requests, two or more, teaches
      * that number. A connection that outlives a lesson unteaches it, and ten minutes without a close do.
      *
-     * Where nothing is learned yet, a request that is not idempotent (a POST without a key) is not sent on a connection
-     * that has been silent for more than 250 ms, unless the server's hint less a tenth, or 200 ms, covers that, or another connection
-     * to the origin has been silent for a quarter longer, or for `freeSocketTimeout`, and still stood. It gets a fresh one
-     * beside it, if `maxSockets`, `maxTotalSockets` and `maxFreeSockets` leave room for both; `unproven` in `stats()`
-     * counts these. If that one is refused or takes more than a second to open, the request gets the idle one.
+     * Where nothing is learned yet, a request that would not be sent again (a POST without a key, or any with `retry: false`)
+     * is not sent on a connection that has been silent for more than 250 ms, unless the server's hint less a tenth, or
+     * 200 ms, covers that, or another connection to the origin has been silent for a quarter longer, or for
+     * `freeSocketTimeout`, and still stood. It gets a fresh one beside it, if `maxSockets`, `maxTotalSockets` and
+     * `maxFreeSockets` leave room for both; `unproven` in `stats()` counts these. If that one is refused or takes more than a second to open, the request gets the idle one.
      *
      * Shape: boolean. Default: `true`. What is learned is in `stats()`; ages below 40 ms and above an hour are not.
      */
@@ -589,7 +589,7 @@ declare namespace HttpAgent {
     /** Of these, with a connection that had served before. */
     reused: number
     /**
-     * Times that a request which is not idempotent was given a new connection although one was idle: nobody knew whether
+     * Times that a request which would not be sent again was given a new connection although one was idle: nobody knew whether
      * the server was about to close that one. See `learnIdleTimeout`.
      */
     unproven: number

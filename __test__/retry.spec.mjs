@@ -59,6 +59,17 @@ within('request_s_own_cap_counts', breaksSecond(fin), async ({ server, agent }) 
 
 // An idle connection that was passed over for a surer one.
 
+for (const [options, isReused] of [
+  [{}, true], [{ retry: false }, false], [POST, false], [{ ...POST, retry: { nonIdempotent: 'always' } }, true]
+]) {
+  within(`idle_connection_that_may_not_last_is${isReused ? '' : '_not'}_for_${JSON.stringify(options)}`, plain, async ({ server, agent }) => {
+    await exchange(server, agent)
+    await past(300)
+    assert.equal((await exchange(server, agent, options)).req.reusedSocket, isReused)
+    assertStats(await settled(agent), { unproven: isReused ? 0 : 1 })
+  })
+}
+
 within('post_gets_the_idle_connection_that_it_passed_over_once_the_server_takes_no_others', plain, async ({ server, agent }) => {
   await exchange(server, agent)
   net.Server.prototype.close.call(server) // those of http end idle connections too

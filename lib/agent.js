@@ -13,7 +13,7 @@ const { addTo, removeFrom } = require('./maps.js')
 const { contextFor } = require('./tls/context.js')
 const { numberOf } = require('./tls/fingerprint.js')
 const { merge, Origins } = require('./origins.js')
-const { policyOfRequest } = require('./retry.js')
+const { isMended, policyOfRequest } = require('./retry.js')
 const { placeNumber, WAITERS } = require('./leases.js')
 const { TransientMap } = require('./transient.js')
 
@@ -112,7 +112,8 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     const retry = policyOfRequest(options, this.#retry)
     this.#syncLimits()
     this.sockets[origin.name] ??= []
-    const answer = this.#environment.calls.checkout(this.#number, origin.number, isIdempotent(req, retry))
+    const idempotent = isIdempotent(req, retry)
+    const answer = this.#environment.calls.checkout(this.#number, origin.number, idempotent, isMended(retry, idempotent))
     if (retry !== this.#retry && answer < WAITERS) this.#native.setPolicy(placeNumber(answer), retry.native)
     if (answer < 0) this.#open(req, this.#merged(options, servername), -1 - answer, origin, this.#answer(req))
     else if (answer < WAITERS) this.#reuse(req, this.#environment.places[answer])

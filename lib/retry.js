@@ -127,4 +127,7 @@ const isOthers = (given) => isRecord(given) && OTHERS.some((word) => Object.hasO
 /** The policy of a request, which may have one of its own, under its agent's. */
 const policyOfRequest = ({ retry }, base) => retry === undefined || isOthers(retry) ? base : parseRetry(retry, base)
 
-module.exports = { parseRetry, policyOfRequest }
+/** Whether a request is sent again if its connection dies before the answer, whatever is known of what became of it. */
+const isMended = ({ policy }, isIdempotent) => policy.enabled && (isIdempotent || policy.nonIdempotent === 'always')
+
+module.exports = { isMended, parseRetry, policyOfRequest }

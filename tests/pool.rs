@@ -167,7 +167,7 @@ fn idle_connection_of_another_origin_makes_room_for_a_waiter_at_the_total() {
     let agent = driver.agent;
     let other = driver.environment.add_origin(agent, "other");
     let now = driver.now();
-    let Lease::Waiting(waiter) = driver.environment.checkout(agent, other, true, now) else { panic!("no room") };
+    let Lease::Waiting(waiter) = driver.environment.checkout(agent, other, true, true, now) else { panic!("no room") };
     driver.until_told(Event::Ended { id: idle, reason: CloseReason::Evicted });
     driver.until_told(Event::Gone { id: idle });
     let (granted, Lease::New(id)) = driver.environment.grant(agent, now).unwrap() else { panic!("a new connection") };

@@ -6,7 +6,7 @@ const { checkoutTimeout, queueFull } = require('../errors.js')
 const { toNative } = require('../options.js')
 const { isStream, placeNumber, WAITERS } = require('../leases.js')
 const { Place } = require('../place.js')
-const { parseRetry } = require('../retry.js')
+const { isMended, parseRetry } = require('../retry.js')
 const { contextFor } = require('../tls/context.js')
 const { rejectsUnauthorized } = require('../tls/verdict.js')
 const { TransientMap, TransientSet } = require('../transient.js')
@@ -94,7 +94,8 @@ class Pool {
 
   #checkOut (exchange) {
     const origin = exchange.origin = this.#origins.of(exchange.request)
-    const answer = this.#environment.calls.checkout(this.#number, origin.number, exchange.isIdempotent)
+    const { isIdempotent, retry } = exchange
+    const answer = this.#environment.calls.checkout(this.#number, origin.number, isIdempotent, isMended(retry, isIdempotent))
     if (answer === Infinity) {
       exchange.fail(queueFull(this.#settings.options.queueLimit))
       return true

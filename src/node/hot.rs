@@ -21,7 +21,7 @@ use crate::engine::pool::{ConnectionId, OriginId, Release};
 pub struct NativeCalls<'env> {
     /// A live connection's number; `-1 - number` of a new one; `-1 - number` less 2^32 of a share of one (HTTP/2); a
     /// waiter's number (from 2^32 on); or `Infinity`, no room.
-    #[napi(ts_type = "(agent: number, origin: number, idempotent: boolean) => number")]
+    #[napi(ts_type = "(agent: number, origin: number, idempotent: boolean, mended: boolean) => number")]
     pub checkout: Function<'env, (), f64>,
     /// -1: kept idle. -2: close it. Otherwise the number of the waiter that has it now.
     #[napi(ts_type = "(id: number, reusable: boolean) => number")]
@@ -100,8 +100,9 @@ fn wrote(wrote: Wrote) -> i32 {
     }
 }
 
-fn checkout(bridge: &Bridge, (agent, origin, idempotent): (u32, u32, bool)) -> Result<f64> {
-    bridge.call(|engine| lease_number(engine.checkout(AgentId(agent), OriginId(origin), idempotent, Instant::now())))
+fn checkout(bridge: &Bridge, (agent, origin, idempotent, mended): (u32, u32, bool, bool)) -> Result<f64> {
+    let (agent, origin) = (AgentId(agent), OriginId(origin));
+    bridge.call(|engine| lease_number(engine.checkout(agent, origin, idempotent, mended, Instant::now())))
 }
 
 fn release(bridge: &Bridge, (id, reusable): (u32, bool)) -> Result<f64> {

@@ -182,7 +182,7 @@ impl Driver {
     /// Asks for a connection.
     pub(crate) fn checkout(&mut self, idempotent: bool) -> Lease {
         let now = self.now();
-        self.environment.checkout(self.agent, self.origin, idempotent, now)
+        self.environment.checkout(self.agent, self.origin, idempotent, idempotent, now)
     }
 
     /// Asks for a connection, which is a new one.

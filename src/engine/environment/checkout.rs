@@ -27,8 +27,15 @@ pub enum Lease {
 }
 
 impl<R: Reactor> Environment<R> {
-    /// Asks for a connection to `origin`.
-    pub fn checkout(&mut self, agent: AgentId, origin: OriginId, idempotent: bool, now: Instant) -> Lease {
+    /// Asks for a connection to `origin`. `mended`: should it die, the request is sent again, whatever is known of it.
+    pub fn checkout(
+        &mut self,
+        agent: AgentId,
+        origin: OriginId,
+        idempotent: bool,
+        mended: bool,
+        now: Instant,
+    ) -> Lease {
         self.now = now;
         // Within a turn's deliveries the turn has looked.
         if !self.gathering {
@@ -42,7 +49,7 @@ impl<R: Reactor> Environment<R> {
         loop {
             match self.agent(agent).pool.checkout(origin) {
                 Checkout::Candidate(id) => {
-                    let (id, is_doubtful) = if idempotent { (id, false) } else { self.surest(agent, origin, id) };
+                    let (id, is_doubtful) = if mended { (id, false) } else { self.surest(agent, origin, id) };
                     if self.ended_unheard(id) {
                         continue;
                     }

@@ -398,7 +398,7 @@ impl World {
     }
 
     fn checkout(&mut self, origin: OriginId, idempotent: bool) -> Result<(), TestCaseError> {
-        match self.environment.checkout(self.agent, origin, idempotent, self.now) {
+        match self.environment.checkout(self.agent, origin, idempotent, idempotent, self.now) {
             Lease::Reused(id) => {
                 let (now, is_delivering) = (self.now, self.is_delivering);
                 let seat = self.seat(id);

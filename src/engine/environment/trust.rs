@@ -48,7 +48,7 @@ impl<R: Reactor> Environment<R> {
         }
     }
 
-    /// The idle connection for a request that is not idempotent: the pool's candidate, or the one that was used last,
+    /// The idle connection for a request that would be lost with it: the pool's candidate, or the one that was used last,
     /// if the candidate may be about to end; and whether that may too.
     pub(super) fn surest(&mut self, agent: AgentId, origin: OriginId, candidate: ConnectionId) -> (ConnectionId, bool) {
         if !self.is_doubtful(candidate) {
