@@ -234,7 +234,7 @@ declare namespace HttpAgent {
      * Delay of the first TCP keep-alive probe on an otherwise silent connection. The kernel counts whole seconds; less
      * than one leaves the system's delay.
      *
-     * Unit: milliseconds. Shape: number. Default: 1000. Range: 0 to 2147483647.
+     * Unit: milliseconds. Shape: number. Default: 1000. Range: 0 to 2147483647, or Infinity (the system's).
      * Source: Node.js `http.Agent`.
      */
     keepAliveMsecs?: number | undefined
@@ -275,8 +275,8 @@ declare namespace HttpAgent {
     scheduling?: 'lifo' | 'fifo' | undefined
 
     /**
-     * Longest silence on a socket in use. When it has passed, the request emits `timeout`; if nobody listens to that, the
-     * socket is destroyed with `ERR_SOCKET_TIMEOUT`. Idle sockets have a clock of their own: `freeSocketTimeout`.
+     * Longest silence on a socket in use. When it has passed, the request emits `timeout`; if nobody listens to that, nor to the
+     * response's, nor gave `socket.setTimeout` a callback, the socket is destroyed with `ERR_SOCKET_TIMEOUT`. Idle sockets have a clock of their own: `freeSocketTimeout`.
      *
      * Unit: milliseconds. Shape: number or duration. Default: none. Range: 0 (no limit) to 2147483647.
      * Source: Node.js `http.Agent`; agentkeepalive, whose default is at least 8000.

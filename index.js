@@ -6,7 +6,6 @@ const https = require('node:https')
 const { pooledAgent } = require('./lib/agent.js')
 const constants = require('./lib/constants.js')
 const { FetchAgent } = require('./lib/fetch/agent.js')
-const { createFetch } = require('./lib/fetch/fetch.js')
 const { Socket } = require('./lib/socket.js')
 const { securedAgent } = require('./lib/tls/agent.js')
 
@@ -24,6 +23,8 @@ module.exports = callable(HttpAgent)
 module.exports.HttpAgent = module.exports
 module.exports.HttpsAgent = callable(HttpsAgent)
 module.exports.FetchAgent = FetchAgent
+// With it comes the platform's own fetch, which takes longer to load than all of this: once it is asked for.
+const createFetch = (options) => require('./lib/fetch/fetch.js').createFetch(options)
 module.exports.createFetch = createFetch
 let usual
 module.exports.fetch = (input, init) => (usual ??= createFetch())(input, init)

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { execFile } from 'node:child_process'
 import http from 'node:http'
+import net from 'node:net'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -151,6 +152,17 @@ parity('listeners_see_their_store_on_timeouts', async (run) => {
   await closed(start(run, 'reused', to(server, agent, { path: '/wait', timeout: 40 }), { listen }))
   run.note('accepted', server.accepted.length)
 }, { order: 'entity' })
+
+parity('listeners_see_their_store_on_a_socket_that_a_subclass_made', async (run) => {
+  const server = await run.http((req, res) => req.url === '/cut' ? req.socket.resetAndDestroy() : res.end('x'))
+  class Own extends run.Agent {
+    createConnection ({ host, port }) { return net.connect({ host, port }) }
+  }
+  const agent = run.agent({}, Own)
+  for (const name of ['fresh', 'reused']) await closed(start(run, name, to(server, agent)))
+  await closed(start(run, 'cut', to(server, agent, { path: '/cut' })))
+  run.note('accepted', server.accepted.length)
+}, { order: 'entity', plain: 'the socket is one of TCP' })
 
 for (const event of ['upgrade', 'connect']) {
   parity(`listeners_see_their_store_on_${event}_and_after`, async (run) => {

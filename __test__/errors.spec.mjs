@@ -22,7 +22,7 @@ const flag = { wrong: ['yes', 1, {}], outside: [], fine: [true, false] }
 
 const OPTIONS = {
   keepAlive: flag,
-  keepAliveMsecs: { ...duration, wrong: [{}, [], true] },
+  keepAliveMsecs: { ...duration, wrong: [{}, [], true], fine: [0, MAX_MS, Infinity] },
   maxSockets: limit,
   maxTotalSockets: { ...limit, outside: [0, -1, NaN] },
   maxFreeSockets: limit,

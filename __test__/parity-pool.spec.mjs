@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { AgentUnderTest, isHoldfast, NodeAgent } from './support/agents.mjs'
 import { parity } from './support/parity.mjs'
 import { httpServer } from './support/servers.mjs'
+import { past } from './support/holding.mjs'
 import { once, turns, until } from './support/wait.mjs'
 
 const to = (server, agent, more) => ({ host: '127.0.0.1', port: server.port, agent, ...more })
@@ -285,6 +286,57 @@ parity('keep_socket_alive_and_reuse_socket_are_called_alike', async (run) => {
     await run.released(req.socket)
   }
 })
+
+parity('keep_socket_alive_may_set_an_idle_socket_s_timeout', async (run) => {
+  const server = await run.http((req, res) => res.end('x'))
+  class Hurrying extends run.Agent {
+    keepSocketAlive (socket) {
+      const isKept = super.keepSocketAlive(socket)
+      socket.setTimeout(40)
+      return isKept
+    }
+  }
+  const agent = run.agent({ freeSocketTimeout: 60_000 }, Hurrying)
+  const req = run.get('a', to(server, agent))
+  const closed = new Promise((resolve) => req.once('socket', (socket) => socket.once('close', resolve)))
+  await run.done(req)
+  await run.released(req.socket)
+  run.note('idle', req.socket.timeout)
+  await closed
+  run.pool(agent, 'closed')
+})
+
+parity('nothing_is_late_for_what_has_failed', async (run) => {
+  const server = await run.http((req) => req.socket.destroy())
+  const agent = run.agent({ timeout: 60, retry: false })
+  await run.done(run.get('a', to(server, agent)))
+  await past(150)
+  run.pool(agent, 'failed')
+})
+
+// Through an agent with a time limit, which ends what nobody minds.
+for (const whose of ['response', 'socket']) {
+  parity(`timeout_of_a_${whose}_is_its_listener_s_to_decide`, async (run) => {
+    let answer
+    const server = await run.http((req, res) => {
+      answer = res
+      res.write('a')
+    })
+    const agent = run.agent({ timeout: 40 })
+    // Nobody listens to the request's own.
+    const req = http.get(to(server, agent))
+    req.on('error', ({ code }) => run.note('error', code))
+    req.once('response', (res) => {
+      res.on('data', (chunk) => run.note('data', String(chunk)))
+      const subject = whose === 'socket' ? res.socket : res
+      subject.setTimeout(50, () => {
+        run.note('silent')
+        answer.end('b')
+      })
+    })
+    await once(req, 'close')
+  })
+}
 
 for (const how of ['returned', 'called back']) {
   parity(`create_connection_of_a_subclass_${how.replace(' ', '_')}_is_pooled`, async (run) => {

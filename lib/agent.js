@@ -34,6 +34,9 @@ const keepAliveOf = (res) => {
 const isIdempotent = (req, retry) => retry.methods.has(req.method) ||
   Boolean(req.hasHeader?.('idempotency-key') || req.hasHeader?.('x-idempotency-key'))
 
+/** Whether somebody else decides what a long silence means, as with Node's agent everybody has to. */
+const isMinded = (socket, req) => socket._isMinded || req.listenerCount('timeout') > 0 || req.res?.listenerCount('timeout') > 0
+
 const KEPT = -1
 const CLOSE = -2
 
@@ -57,6 +60,9 @@ function onForeignError () {
   if (place.isIdle) onIdleError.call(this)
 }
 function onAgentRemove () { placeOf(this)?.agent._removed(placeOf(this)) }
+
+/** The events of a socket of Node's come in the context of the request that has it now; Node's agent does the same. */
+const enter = ({ _handle: handle }) => handle?.asyncReset?.({ type: 'HttpAgentLease', handle })
 
 const LISTENERS = { free: onFree, close: onClose, timeout: onTimeout, agentRemove: onAgentRemove }
 
@@ -202,6 +208,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     place.requests++
     const { socket } = place
     if (!place.isForeign) socket._leased(resource)
+    else if (place.requests > 1) resource.runInAsyncScope(enter, undefined, socket)
     const timeout = this.options.timeout || 0
     if (timeout && socket.timeout !== timeout) socket.setTimeout(timeout)
   }
@@ -412,6 +419,8 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     this.requestCount++
     if (!socket.writable) return socket.destroy()
     this.#noteHint(place)
+    // Before `keepSocketAlive`, which may set another.
+    if (socket.timeout !== 0) socket.setTimeout?.(0)
     const answer = this.#environment.calls.release(place.number, this.#mayLiveOn(place))
     if (answer === CLOSE) return socket.destroy()
     if (answer === KEPT) return this.#rest(place)
@@ -448,7 +457,6 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     socket._httpMessage = null
     if (place.isForeign) socket.unref?.()
     else socket._released()
-    if (socket.timeout !== 0) socket.setTimeout?.(0)
     removeFrom(this.sockets, origin.name, socket)
     addTo(this.freeSockets, origin.name, socket)
   }
@@ -458,7 +466,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     const { socket } = place
     if (place.isIdle) return socket.destroy()
     const req = socket._httpMessage
-    if (!this.options.timeout || !req || req.listenerCount('timeout') > 0) return
+    if (!this.options.timeout || !req || isMinded(socket, req)) return
     this.removeSocket(socket, place.options) // as agentkeepalive does, before anybody hears of it
     socket.destroy(socketTimeout(socket.timeout))
   }

@@ -33,7 +33,7 @@ const probeInterval = numeric(0, 32_767_000)
 /** Each option's check; `null` means none was given, as in Node, and so does `undefined`. */
 const RULES = {
   keepAlive: flag,
-  keepAliveMsecs: milliseconds,
+  keepAliveMsecs: (name, value) => value === Infinity ? value : milliseconds(name, value),
   maxSockets: numeric(0, Infinity),
   maxTotalSockets: numeric(1, Infinity),
   maxFreeSockets: numeric(0, Infinity),

@@ -28,6 +28,8 @@ const engineSocket = (Base) => class extends Base {
   #afterShutDown
   #isResetting = false
   #hadError = false
+  /** A caller's callback for silence. */
+  #whenSilent
   #isHeld = true
   #noDelay = false
   #keepAliveDelay = -1
@@ -274,12 +276,18 @@ const engineSocket = (Base) => class extends Base {
     this._place.native.shutDown(this._place.number)
   }
 
+  /** Node clears the timer in its `_destroy`, where `setTimeout` does so no more, and leaves the number. */
+  destroy (error, done) {
+    const { timeout } = this
+    if (timeout) {
+      this.setTimeout(0)
+      this.timeout = timeout
+    }
+    return super.destroy(error, done)
+  }
+
   _destroy (error, done) {
     this.connecting = false
-    // Node clears its timer and leaves the number.
-    const { timeout } = this
-    this.setTimeout(0)
-    this.timeout = timeout
     this._getpeername()
     this.#state = 'closed'
     this.#hadError = Boolean(error)
@@ -362,6 +370,18 @@ const engineSocket = (Base) => class extends Base {
     // A closed net.Socket may connect again, by a handle of its own.
     if (this.#state === 'closed') return handOver(this, {}).connect(...args)
     return this
+  }
+
+  setTimeout (milliseconds, callback) {
+    super.setTimeout(milliseconds, callback)
+    if (callback) this.#whenSilent = callback
+    return this
+  }
+
+  /** Whether somebody has said what becomes of it when it has been silent for too long. */
+  get _isMinded () {
+    const callback = this.#whenSilent
+    return callback !== undefined && this.listeners('timeout').includes(callback)
   }
 
   _onTimeout () {
