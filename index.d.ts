@@ -918,11 +918,14 @@ declare namespace HttpAgent {
     /** The numbers of its connections and requests, in total and by origin, as of `HttpAgent`. */
     stats (): AgentStats
 
-    /** No new requests: they fail with `UND_ERR_CLOSED`. Resolves when those under way have ended. */
+    /**
+     * No new requests: they fail with `UND_ERR_CLOSED`. Resolves when those under way have ended, and all connections have
+     * closed. Errors: `UND_ERR_DESTROYED`, of an agent that has ended already.
+     */
     close (): Promise<void>
     close (done: () => void): void
 
-    /** Ends all connections now; requests fail with `error`, or with `UND_ERR_DESTROYED`. */
+    /** Ends all connections now, and resolves when they have closed; requests fail with `error`, or with `UND_ERR_DESTROYED`. */
     destroy (error?: Error | null): Promise<void>
     destroy (done: () => void): void
     destroy (error: Error | null, done: () => void): void

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 import { after, describe, test } from 'node:test'
+import undici from 'undici'
 import { FetchAgent } from '../index.mjs'
 import { both, limits, own } from './support/dispatchers.mjs'
 import { dispatched } from './support/dispatching.mjs'
@@ -24,6 +25,21 @@ describe('a composed dispatcher', () => {
     const composed = agent.compose(noting(seen, 'first')).compose(noting(seen, 'second'))
     assert.equal((await dispatched(composed, { origin })).body, 'ok')
     assert.deepEqual(seen, ['second', 'first'])
+  }, answering)
+
+  both('passes_on_what_an_interceptor_makes_of_the_headers', async ({ agent, origin }) => {
+    const changing = (handler) => ({
+      onRequestStart: (...facts) => handler.onRequestStart(...facts),
+      onResponseStart: (controller, status, headers, text) => handler.onResponseStart(controller, status, { ...headers, 'x-own': 'a' }, text),
+      onResponseData: (...facts) => handler.onResponseData(...facts),
+      onResponseEnd: (...facts) => handler.onResponseEnd(...facts),
+      onResponseError: (...facts) => handler.onResponseError(...facts)
+    })
+    const composed = agent.compose((dispatch) => (opts, handler) => dispatch(opts, changing(handler)))
+    for (const modern of [false, true]) {
+      const { events } = await dispatched(composed, { origin }, { modern })
+      assert.match(JSON.stringify(events), /x-own/)
+    }
   }, answering)
 
   both('may_ask_by_an_object_of_a_class', async ({ agent, origin }) => {
@@ -164,7 +180,75 @@ describe('a server of a path in the file system', () => {
   }
 })
 
+describe('the end of an agent', () => {
+  const answering = { start: () => scripted((socket) => socket.write(ok())) }
+
+  both('comes_once', async ({ agent, origin }) => {
+    await dispatched(agent, { origin })
+    const kinds = []
+    agent.on('disconnect', (url, targets, { code }) => kinds.push(code))
+    await Promise.all([agent.close(), agent.close()])
+    assert.deepEqual([kinds.length, agent.closed, agent.destroyed], [1, true, true], 'its connections have closed')
+    await assert.rejects(agent.close(), { code: 'UND_ERR_DESTROYED' })
+    await agent.destroy()
+  }, answering)
+
+  both('by_destroy_is_no_close', async ({ agent }) => {
+    await agent.destroy()
+    assert.deepEqual([agent.closed, agent.destroyed], [false, true])
+    await assert.rejects(agent.close(), { code: 'UND_ERR_DESTROYED' })
+  }, answering)
+})
+
+describe('a tunnel', () => {
+  const refusing = { start: () => scripted((socket) => socket.write('HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n')) }
+
+  both('that_is_refused_tells_its_status', async ({ agent, origin }) => {
+    const { statusCode, headers, socket } = await undici.connect(origin, { dispatcher: agent, path: 'a.test:443' })
+    socket.destroy()
+    assert.deepEqual([statusCode, headers['proxy-authenticate']], [407, 'Basic'])
+  }, refusing)
+
+  both('is_not_what_a_101_without_a_word_makes', async ({ agent, origin }) => {
+    await assert.rejects(undici.upgrade(origin, { dispatcher: agent }), { code: 'UND_ERR_SOCKET', message: 'bad upgrade' })
+  }, { start: () => scripted((socket) => socket.write('HTTP/1.1 101 Switching\r\nConnection: close\r\n\r\n')) })
+})
+
+describe('an answer', () => {
+  const chunks = `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${'1\r\nx\r\n'.repeat(100)}0\r\n\r\n`
+
+  both('of_many_small_chunks_that_came_together_is_told_together', async ({ agent, origin }) => {
+    let ticks = 0
+    let ticksBefore
+    await dispatched(agent, { origin }, {
+      act: { data: () => { process.nextTick(() => ticks++) }, complete: () => { ticksBefore = ticks } }
+    })
+    assert.equal(ticksBefore, 0)
+  }, { start: () => scripted((socket) => socket.write(chunks)) })
+
+  both('that_is_too_large_is_told_up_to_its_limit', async ({ agent, origin }) => {
+    const { statusCode, body } = await undici.request(origin, { dispatcher: agent })
+    assert.equal(statusCode, 200)
+    await assert.rejects(body.text(), { code: 'UND_ERR_RES_EXCEEDED_MAX_SIZE' })
+  }, { start: () => scripted((socket) => socket.write(ok('too large'))), options: { maxResponseSize: 3 } })
+})
+
 describe('a connection', () => {
+  both('is_told_to_have_closed_behind_the_answer', async ({ agent, origin }) => {
+    const told = []
+    agent.on('disconnect', (url, targets, { code }) => told.push(code))
+    await dispatched(agent, { origin, reset: true }, { act: { complete: () => { told.push('complete') } } })
+    await until(() => told.length === 2)
+    assert.deepEqual(told, ['complete', 'UND_ERR_INFO'])
+  }, { start: () => scripted((socket) => socket.write(ok())) })
+
+  for (const [method, accepted] of [['GET', 2], ['DELETE', 2], ['POST', 1]]) {
+    both(`on_which_a_${method}_had_a_body_${accepted === 1 ? 'stays' : 'closes'}`, async ({ agent, origin, server }) => {
+      for (let n = 0; n < 2; n++) await dispatched(agent, { origin, method, body: 'x' })
+      assert.equal(server.accepted.length, accepted)
+    }, { start: () => scripted((socket) => socket.write(ok())) })
+  }
+
   own('has_clientTtl_to_live', async ({ agent, origin }) => {
     await dispatched(agent, { origin })
     await until(() => agent.stats().closed.ttl === 1)

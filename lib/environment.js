@@ -43,6 +43,7 @@ const RESET = 20
 const ROOM = 21
 const FELL_BACK = 22
 const NOTHING = 0
+const READ = -1
 
 // Undocumented, and there from Node 20 to 26: runs ticks and microtasks, as Node does between two of its callbacks.
 const tickCallback = process._tickCallback ?? (() => {})
@@ -81,15 +82,20 @@ class Environment {
     while (table[CURSOR] < count) {
       const at = HEADER + ROW * table[CURSOR]++
       const kind = table[at]
-      // The parts of one answer that came together are told together.
-      const isOfBefore = table[at + 1] === whose && ((before === HEAD && kind === DATA) || kind === COMPLETE)
-      if (before !== NOTHING && !isOfBefore) this.#runTicks()
-      before = kind
+      if (before !== NOTHING && !(table[at + 1] === whose && this.#goesOn(before, kind, whose))) this.#runTicks()
+      // Large pieces are reads of their own.
+      before = kind === DATA && table[at + 3] >= LARGE ? READ : kind
       whose = table[at + 1]
       this.#dispatch(table[at], table[at + 1], table[at + 2], table[at + 3])
     }
     // Only now has everybody seen what the old ones hold.
     if (table[WANTED]) this.#lendSlabs()
+  }
+
+  /** Whether it is a part of the same answer that came together with the one before: they are told together. */
+  #goesOn (before, kind, number) {
+    if (kind !== DATA) return kind === COMPLETE
+    return before === HEAD || (before === DATA && this.places[number]?.socket.isSpoken === true)
   }
 
   #runTicks () {

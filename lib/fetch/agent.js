@@ -111,17 +111,16 @@ class FetchAgent extends EventEmitter {
   stats () { return this.#pool.stats() }
 
   close (done) {
-    if (this.#isDestroyed && !this.#closing) return answer(Promise.reject(new ClientDestroyedError()), done)
-    this.#closing ??= this.#pool.quiet().then(() => this.#end(null))
+    if (this.#isDestroyed) return answer(Promise.reject(new ClientDestroyedError()), done)
+    this.#closing ??= this.#pool.quiet().then(() => this.#end(null)).then(() => this.#pool.emptied())
     this.#pool.closeIdle()
     return answer(this.#closing, done)
   }
 
   destroy (error, done) {
     if (typeof error === 'function') [error, done] = [null, error]
-    this.#closing ??= Promise.resolve()
     this.#end(error ?? null)
-    return answer(this.#pool.quiet(), done)
+    return answer(this.#pool.emptied(), done)
   }
 
   #end (error) {

@@ -1,6 +1,7 @@
 'use strict'
 // The body of a request, on its way into the engine: whole, or piece by piece as there is room.
 const { Buffer } = require('node:buffer')
+const process = require('node:process')
 const { IncomingMessage } = require('node:http')
 const { invalidType } = require('../errors.js')
 const { RequestAbortedError, RequestContentLengthMismatchError } = require('./errors.js')
@@ -9,6 +10,9 @@ const { isBlob, isFormData, isStream } = require('./request.js')
 
 /** Methods whose requests say so if their body is empty. */
 const EXPECT_BODY = new Set(['PUT', 'POST', 'PATCH', 'QUERY', 'PROPFIND', 'PROPPATCH'])
+
+/** Methods whose requests have no body as a rule. */
+const BODILESS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'CONNECT'])
 
 /** How many bytes a body has, where that can be known; of a stream that has ended, what it holds. */
 const lengthOf = (body) => {
@@ -25,18 +29,28 @@ const unfold = (request) => {
   if (request.body === null || Buffer.isBuffer(request.body)) return
   if (isFormData(request.body)) request.body = encodeForm(request.body)
   const { type } = request.body
-  if (isBlob(request.body) && type && request.contentType === null) request.headers.push('content-type', type)
+  if (isBlob(request.body) && type && request.contentType === null) request.addHeader('content-type', type)
 }
 
-/** Makes the request's body and length fit each other: sets `request.contentLength` to what is to be said, or `null`. */
+/** What is said of a body that turns out to be empty. */
+const lengthOfNothing = (method) => EXPECT_BODY.has(method) ? 0 : null
+
+/**
+ * Makes the request's body and length fit each other: sets `request.contentLength` to what is to be said, or `null`. A length
+ * that was given for no body, or for one that has none by its method, was forwarded from elsewhere: it is corrected.
+ */
 const settleLength = (request, isStrict) => {
   unfold(request)
   const known = lengthOf(request.body)
   const given = request.contentLength
-  let length = known ?? given
-  if (length === 0 && !EXPECT_BODY.has(request.method)) length = null
-  if (isStrict && given !== null && known !== null && given !== known) throw new RequestContentLengthMismatchError()
-  request.contentLength = length
+  if (known > 0 && given !== null && given !== known && !BODILESS.has(request.method)) {
+    const error = new RequestContentLengthMismatchError()
+    if (isStrict) throw error
+    process.emitWarning(/** @type {any} */ (error))
+  }
+  if (known === 0) request.body = null
+  const length = known ?? given
+  request.contentLength = length === 0 ? lengthOfNothing(request.method) : length
 }
 
 const bytesOf = (chunk) => {
@@ -62,7 +76,8 @@ const discard = (stream, error) => {
 }
 
 /**
- * Pushes a body to a sink: `{ push(bytes), repeat(bytes), finish(), fail(error), isOver }`. `push` answers whether there is room
+ * Pushes a body to a sink: `{ push(bytes, chunk), repeat(bytes), finish(), fail(error), isOver }`. `push` gets a piece as the caller
+ * made it, too, and answers whether there is room
  * for more. In between it can be held, and go on to another sink.
  */
 class BodyPump {
@@ -108,7 +123,7 @@ class BodyPump {
     this.#held = undefined
     this.#sink = sink
     let hasRoom = sent.length === 0 || sink.repeat(sent)
-    for (const bytes of held) hasRoom = sink.push(bytes)
+    for (const bytes of held) hasRoom = sink.push(bytes, bytes)
     if (this.#isWhole) this.#end()
     else if (hasRoom) this.relieve()
   }
@@ -134,7 +149,7 @@ class BodyPump {
     this.#pushed += bytes.byteLength
     if (this.#length !== null && this.#pushed > this.#length) throw new RequestContentLengthMismatchError()
     if (bytes.byteLength === 0) return true
-    if (this.#held === undefined) return this.#sink.push(bytes)
+    if (this.#held === undefined) return this.#sink.push(bytes, chunk)
     this.#held.push(bytes)
     return false
   }
@@ -184,4 +199,4 @@ class BodyPump {
   }
 }
 
-module.exports = { BodyPump, discard, settleLength, watchStream }
+module.exports = { BodyPump, discard, EXPECT_BODY, lengthOfNothing, settleLength, watchStream }

@@ -6,15 +6,18 @@ const { beginHandshake, protocolsOf } = require('../tls/handshake.js')
 const { insecureError, tlsError } = require('../tls/errors.js')
 const { isRefused, judge } = require('../tls/verdict.js')
 const channels = require('./channels.js')
-const { BodyPump } = require('./body.js')
-const { ConnectTimeoutError, InvalidArgumentError, parserError, ResponseContentLengthMismatchError, SocketError } = require('./errors.js')
-const { bodyFollows, writeHead } = require('./head.js')
+const { BodyPump, EXPECT_BODY, lengthOfNothing } = require('./body.js')
+const { ConnectTimeoutError, cutError, InformationalError, InvalidArgumentError, parserError, ResponseContentLengthMismatchError, SocketError } = require('./errors.js')
+const { bodyFollows, framingOf, writeHead } = require('./head.js')
 const { Patience } = require('./patience.js')
 const { toSocket } = require('./upgrade.js')
 
 const { errno: { EPROTO } } = require('node:os').constants
 
 const MISFITS = [undefined, 'invalid request method', 'invalid request path', 'invalid header value']
+
+/** A server that expects no body of such a request may take it for the next one. */
+const isOdd = ({ hasSentBody, request: { method, reset } }) => hasSentBody && reset !== false && !EXPECT_BODY.has(method)
 
 class Connection {
   /** Set by `Place.seat`. */
@@ -32,8 +35,11 @@ class Connection {
   /** The server says that it closes behind this answer, and how much of it has not come. */
   #isLast = false
   #lacks = 0
+  #isChunked = false
   #pool
   #hasConnected = false
+  /** The error that it ended with. */
+  #ending
   #context
 
   constructor (place, pool) {
@@ -151,6 +157,9 @@ class Connection {
 
   get isStream () { return false }
 
+  /** Its events are an answer's parts. */
+  get isSpoken () { return true }
+
   /** Gives its exchange away, and what has begun to send its body. */
   handOver () {
     const exchange = this.#exchange
@@ -170,45 +179,57 @@ class Connection {
 
   #send (exchange) {
     this.#isPaused = false
-    const { calls, number } = this._place
-    const { request } = exchange
+    const { request, interrupted } = exchange
+    const { body, contentLength } = request
     const isLast = !this.#pool.keepsAlive || request.reset || request.method === 'CONNECT'
     const head = writeHead(request, this.#pool.lineOf(this._place, request), isLast)
-    const hasBody = request.body !== null
-    const misfit = calls.speak(number, `${head}\r\n`, hasBody, this.#pool.limits.maxHeaderSize)
-    if (misfit !== 0) return exchange.fail(this.#misfit(misfit))
     if (channels.sendHeaders.hasSubscribers) channels.sendHeaders.publish({ request, headers: head, socket: this })
+    // Of HTTP/1.1 nothing leaves before a part of the body: if it turns out to be empty, the head says so.
+    const isOpen = body !== null && contentLength === null && !this.isStream
+    if (!isOpen && !this.#speak(exchange, head, body !== null, contentLength)) return
     this.#patience.forHead(request.headersTimeout ?? this.#pool.limits.headersTimeout)
-    if (!hasBody) return exchange.requestSent()
-    const { interrupted } = exchange
-    const sink = this.#sinkOf(exchange)
-    this.#pump = interrupted?.pump ?? new BodyPump(request.contentLength)
+    if (body === null) return exchange.requestSent()
+    const sink = this.#sinkOf(exchange, isOpen ? head : undefined)
+    this.#pump = interrupted?.pump ?? new BodyPump(contentLength)
     if (interrupted?.pump) this.#pump.goOn(sink, interrupted.sent)
-    else this.#pump.start(sink, request.body)
+    else this.#pump.start(sink, body)
+  }
+
+  /** Begins the exchange. `false`: it has failed. */
+  #speak (exchange, head, hasBody, length) {
+    const { calls, number } = this._place
+    const misfit = calls.speak(number, head + framingOf(hasBody, length), hasBody, this.#pool.limits.maxHeaderSize)
+    if (misfit !== 0) exchange.fail(this.#misfit(misfit))
+    return misfit === 0
   }
 
   #misfit (misfit) {
     return misfit < MISFITS.length ? new InvalidArgumentError(MISFITS[misfit]) : new SocketError('other side closed', this.facts)
   }
 
-  #sinkOf (exchange) {
+  /** Takes a body to the engine, and the `head` before it, if that has still to be said. */
+  #sinkOf (exchange, head) {
     const connection = this
     const { calls, number } = this._place
+    const { request } = exchange
     return {
       get isOver () { return exchange.isOver || exchange.connection !== connection },
-      push (bytes) {
+      push (bytes, chunk) {
         connection.#patience.restart()
         const hasRoom = this.repeat(bytes)
-        exchange.bodySent(bytes)
+        exchange.bodySent(bytes, chunk)
         return hasRoom
       },
       /** What was told of when it was pushed before. */
       repeat (bytes) {
+        if (head !== undefined && !connection.#speak(exchange, head, true, null)) return true
+        head = undefined
         connection.bytesWritten += bytes.byteLength
         return calls.pushBody(number, bytes)
       },
       finish () {
-        calls.finishBody(number)
+        if (head === undefined) calls.finishBody(number)
+        else if (!connection.#speak(exchange, head, false, lengthOfNothing(request.method))) return
         connection.#patience.restart()
         connection.#pump = undefined
         exchange.requestSent()
@@ -238,7 +259,7 @@ class Connection {
       this.#patience.forBody(exchange.request.bodyTimeout ?? this.#pool.limits.bodyTimeout)
     }
     this.#lacks = bodyFollows(exchange.request.method, status) ? length : 0
-    exchange.head(status, pairs, statusText, this.#lacks)
+    exchange.head(status, pairs, statusText)
   }
 
   /** Takes the server's hint, and answers the length that it says. */
@@ -247,7 +268,7 @@ class Connection {
     this.#isLast = false
     for (let at = 0; at < pairs.length; at += 2) {
       const { length } = pairs[at]
-      if (length !== 10 && length !== 14) continue
+      if (length !== 10 && length !== 14 && length !== 17) continue
       const value = pairs[at + 1]
       switch (pairs[at].toLowerCase()) {
         case 'keep-alive':
@@ -261,6 +282,9 @@ class Connection {
           break
         case 'content-length':
           said = Number(value)
+          break
+        case 'transfer-encoding':
+          this.#isChunked = true
       }
     }
     return said
@@ -278,7 +302,7 @@ class Connection {
     if (exchange === undefined) return
     const { calls, number } = this._place
     const trailers = hasTrailers ? calls.takeTrailers(number).split('\n') : []
-    const isKept = isReusable && !exchange.request.reset && this.#pump === undefined
+    const isKept = isReusable && !exchange.request.reset && this.#pump === undefined && !isOdd(exchange)
     this.#leave(exchange)
     // First: who hears of the end may ask for the next at once.
     this.#pool.release(this, isKept)
@@ -287,9 +311,8 @@ class Connection {
 
   #upgrade (exchange, status, pairs, statusText) {
     const { request } = exchange
-    if (!request.upgrade && request.method !== 'CONNECT') {
-      return exchange.fail(new SocketError('bad upgrade', this.facts))
-    }
+    const isAsked = request.method === 'CONNECT' || (request.upgrade && pairs.some((name, at) => at % 2 === 0 && name.toLowerCase() === 'upgrade'))
+    if (!isAsked) return exchange.fail(new SocketError('bad upgrade', this.facts))
     this.#leave(exchange)
     this.destroyed = true // what it was is over; the socket goes on
     const socket = toSocket(this._place, this.#context !== undefined)
@@ -302,8 +325,10 @@ class Connection {
   }
 
   _ended () {
-    const isShort = this.#isLast && this.#lacks > 0
-    this._broke(isShort ? new ResponseContentLengthMismatchError() : new SocketError('other side closed', this.facts))
+    // As undici has it: of one that was to be the last.
+    if (this.#isLast && this.#isChunked) this._broke(cutError())
+    else if (this.#isLast && this.#lacks > 0) this._broke(new ResponseContentLengthMismatchError())
+    else this._broke(new SocketError('other side closed', this.facts))
   }
 
   _failed (syscall, errno) {
@@ -348,6 +373,7 @@ class Connection {
 
   #leave (exchange) {
     this.#exchange = undefined
+    this.#isChunked = false
     exchange.connection = undefined
     this.#stopWaiting()
     const pump = this.#pump
@@ -370,12 +396,16 @@ class Connection {
     if (error) this.#pool.failed(this)
     this.#closingFacts = this.facts
     this._place.native.close(this._place.number, Boolean(error), false, false)
-    if (this.#hasConnected) this.#pool.disconnected(this, error ?? new SocketError('closed', this.#closingFacts))
+    this.#ending = error
   }
 
   _gone () {
+    if (this.#hasConnected) this.#pool.disconnected(this, this.#ending ?? this.#endInPeace)
     this.#pool.gone(this)
   }
+
+  /** undici's words for an end that is no fault. */
+  get #endInPeace () { return new InformationalError(this._place.reason === 'expired' ? 'socket idle timeout' : 'reset') }
 
   // What tracers and errors tell of a socket.
 

@@ -29,10 +29,9 @@ class SocketError extends under('SocketError', 'UND_ERR_SOCKET', 'Socket error')
 }
 
 /** `code` is that of Node's parser for the same fault. */
-class HTTPParserError extends Error {
+class HTTPParserError extends named(Error, 'HTTPParserError', 'UND_ERR_HTTP_PARSER') {
   constructor (message, code) {
     super(message)
-    this.name = 'HTTPParserError'
     this.code = code
   }
 }
@@ -54,6 +53,9 @@ const HeadersOverflowError = under('HeadersOverflowError', 'UND_ERR_HEADERS_OVER
 
 const ResponseContentLengthMismatchError = under('ResponseContentLengthMismatchError',
   'UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'Response body length does not match content-length header')
+
+/** The error for an answer that ends within its chunks. */
+const cutError = () => new HTTPParserError('Invalid EOF state', 'HPE_INVALID_EOF_STATE')
 
 /** The error for an answer that cannot be understood. */
 const parserError = (breakage) => {
@@ -78,6 +80,7 @@ const throwLater = (error) => queueMicrotask(() => { throw error })
 
 module.exports = {
   AbortError,
+  cutError,
   HeadersOverflowError,
   HTTPParserError,
   parserError,

@@ -40,6 +40,8 @@ class Exchange {
   /** Takes it out of the queue. */
   leaveQueue = undefined
   isOver = false
+  /** A part of its body was sent, ever. */
+  hasSentBody = false
   /** In the pool's set of those that run. */
   transientIndex = -1
   /** Where it was, and what of its body was sent there, if it begins again. */
@@ -96,12 +98,10 @@ class Exchange {
 
   abort (reason) { this.fail(reason) }
 
-  /** `length` is what it says of its body's. */
-  head (status, pairs, statusText, length) {
+  head (status, pairs, statusText) {
     if (this.isOver) return
     if (status >= 200) {
       if (this.#goesAgain(status, pairs)) return
-      if (this.#maxSize > -1 && length > this.#maxSize) return this.fail(new ResponseExceededMaxSizeError())
       this.#tell(() => this.#handler.responseStarted())
       if (this.isOver) return
     }
@@ -222,8 +222,10 @@ class Exchange {
     this.#kept?.push(Buffer.from(chunk))
   }
 
-  bodySent (chunk) {
-    this.#keep(chunk)
+  /** `bytes` of the body have left, which the caller made as `chunk`. */
+  bodySent (bytes, chunk) {
+    this.hasSentBody = true
+    this.#keep(bytes)
     if (channels.bodyChunkSent.hasSubscribers) channels.bodyChunkSent.publish({ request: this.request, chunk })
     this.#tell(() => this.#handler.bodySent(chunk))
   }

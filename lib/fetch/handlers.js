@@ -192,18 +192,19 @@ const toPairs = (object = {}) => Object.entries(object).flatMap(([name, value]) 
 /** An old handler that interceptors of both generations can wrap: theirs call the methods they know. */
 const forInterceptors = (handler) => {
   if (!handler || typeof handler !== 'object' || isModern(handler)) return handler
-  const rawOr = (raw, object) => toBytesOnce(raw?.length ? raw : toPairs(object))
+  // What an interceptor passes on counts, not what the server sent: undici does the same.
+  const raw = (object) => toPairs(object).map((part) => Buffer.from(`${part}`, 'latin1'))
   const added = {
     onRequestStart: (controller, context) => handler.onConnect((reason) => controller.abort(reason), context),
     onRequestUpgrade: (controller, status, headers, socket) => {
-      handler.onUpgrade(status, rawOr(controller?.rawHeaders, headers), socket)
+      handler.onUpgrade(status, raw(headers), socket)
     },
     onResponseStart: (controller, status, headers, statusText) => {
-      const goesOn = handler.onHeaders(status, rawOr(controller?.rawHeaders, headers), () => controller.resume(), statusText)
+      const goesOn = handler.onHeaders(status, raw(headers), () => controller.resume(), statusText)
       if (goesOn === false) controller.pause()
     },
     onResponseData: (controller, chunk) => { if (handler.onData(chunk) === false) controller.pause() },
-    onResponseEnd: (controller, trailers) => { handler.onComplete(rawOr(controller?.rawTrailers, trailers)) },
+    onResponseEnd: (controller, trailers) => { handler.onComplete(raw(trailers)) },
     onResponseError: (controller, error) => {
       if (!isFunction(handler.onError)) throw new InvalidArgumentError('invalid onError method')
       handler.onError(error)
@@ -217,7 +218,5 @@ const forInterceptors = (handler) => {
     }
   })
 }
-
-const toBytesOnce = (pairs) => pairs.map((part) => Buffer.isBuffer(part) ? part : Buffer.from(`${part}`, 'latin1'))
 
 module.exports = { Controller, faceOf, forInterceptors, isModern, toBytes, toPairs, validateHandler }

@@ -1,9 +1,13 @@
 'use strict'
 // Heads of requests, as they are on the wire.
 
-/** `line`: `{ host, path, forProxy }`; `isLast`: the connection is to end with this exchange. */
+/** What says how long a body is, and ends a head. `length` may be unknown, `null`. */
+const framingOf = (hasBody, length) =>
+  length !== null ? `content-length: ${length}\r\n\r\n` : hasBody ? 'transfer-encoding: chunked\r\n\r\n' : '\r\n'
+
+/** All but its framing. `line`: `{ host, path, forProxy }`; `isLast`: the connection is to end with this exchange. */
 const writeHead = (request, { host, path, forProxy }, isLast) => {
-  const { method, body, upgrade, headers, contentLength } = request
+  const { method, upgrade, headers } = request
   const connection = upgrade ? `upgrade\r\nupgrade: ${upgrade}` : isLast ? 'close' : 'keep-alive'
   let head = `${method} ${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: ${connection}\r\n`
   for (const name in forProxy) head += `${name}: ${forProxy[name]}\r\n`
@@ -14,12 +18,10 @@ const writeHead = (request, { host, path, forProxy }, isLast) => {
     if (typeof value === 'string') head += `${headers[at]}: ${value}\r\n`
     else for (const one of value) head += `${headers[at]}: ${one}\r\n`
   }
-  if (contentLength !== null) head += `content-length: ${contentLength}\r\n`
-  else if (body !== null) head += 'transfer-encoding: chunked\r\n'
   return head
 }
 
 /** Of other answers, Content-Length is what the body would have been. */
 const bodyFollows = (method, status) => method !== 'HEAD' && status !== 204 && status !== 304
 
-module.exports = { bodyFollows, writeHead }
+module.exports = { bodyFollows, framingOf, writeHead }

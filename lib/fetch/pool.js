@@ -37,6 +37,7 @@ class Pool {
   /** Exchanges that have begun and not ended. */
   #running = new TransientSet()
   #whenQuiet = []
+  #whenEmpty = []
 
   /** `owner` hears `connected`, `disconnected`, `connectionFailed`, `drained`. */
   constructor (owner, settings) {
@@ -140,6 +141,24 @@ class Pool {
     for (const resolve of this.#whenQuiet.splice(0)) resolve()
   }
 
+  /** Resolves when the last connection has closed. */
+  emptied () {
+    return new Promise((resolve) => {
+      this.#whenEmpty.push(resolve)
+      this.#askEmpty()
+    })
+  }
+
+  #askEmpty () {
+    if (this.#connections.size > 0) return
+    for (const resolve of this.#whenEmpty.splice(0)) resolve()
+  }
+
+  #forget (connection) {
+    this.#connections.delete(connection)
+    this.#askEmpty()
+  }
+
   #usePolicy ({ retry }, number) {
     if (retry !== this.#settings.retry) this.#native.setPolicy(number, retry.native)
   }
@@ -160,7 +179,7 @@ class Pool {
     try {
       connection.open(origin.options)
     } catch (error) {
-      this.#connections.delete(connection)
+      this.#forget(connection)
       connection.destroyed = true
       this.#native.discard(number, true)
       this._leave(place)
@@ -304,11 +323,11 @@ class Pool {
   failed (connection) { this.#sessions.delete(connection._place.sessionKey) }
 
   /** It is somebody else's. */
-  left (connection) { this.#connections.delete(connection) }
+  left (connection) { this.#forget(connection) }
 
   /** The loop is done with it. */
   gone (connection) {
-    this.#connections.delete(connection)
+    this.#forget(connection)
     if (!connection.isStream) report(connection._place, 'close')
     this._leave(connection._place)
   }

@@ -335,7 +335,8 @@ impl Speaker {
             return Some(Told::Broken(Breakage::Header));
         };
         self.heads.push_back(text);
-        let is_upgrade = status == 101 || self.method == Method::CONNECT && (200..300).contains(&status);
+        // As undici and Node have it: a tunnel that was refused is told by its status, and what follows is the caller's to read.
+        let is_upgrade = status == 101 || self.method == Method::CONNECT;
         let body = response.into_body();
         self.wire.settle_past(!is_upgrade && body.size_hint().exact() == Some(TAIL));
         if !is_upgrade {

@@ -36,11 +36,11 @@ impl Hint {
     }
 }
 
-/// Digits only; more than 64 bits of them count as the largest number.
+/// The digits that it begins with, as Node reads them (`2s` is 2); more than 64 bits of them count as the largest number.
 fn number(text: &str) -> Option<u64> {
-    let text = text.trim().trim_matches('"');
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().unwrap_or(u64::MAX))
+    let text = text.trim().trim_start_matches('"');
+    let digits = text.split(|other: char| !other.is_ascii_digit()).next().filter(|digits| !digits.is_empty())?;
+    Some(digits.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -64,7 +64,8 @@ mod tests {
             ("timeout=60, timeout=3", hint(Some(3), None)),
             ("timeout=abc", hint(None, None)),
             ("timeout=-1", hint(None, None)),
-            ("timeout=1.5", hint(None, None)),
+            ("timeout=1.5", hint(Some(1), None)),
+            ("timeout=2s", hint(Some(2), None)),
             ("", hint(None, None)),
         ] {
             assert_eq!(Hint::parse(header), expected, "{header}");
