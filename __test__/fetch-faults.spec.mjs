@@ -116,6 +116,36 @@ describe('the rest of an upload', () => {
     await until(() => hasEnded)
   }, answersEarly)
 
+  // Whose first piece comes when the server has spoken already.
+  for (const [word, retold] of [['HTTP/1.1 408 Late\r\nContent-Length: 0\r\n\r\n', 'a 408'], ['garbage', 'garbage']]) {
+    own(`that_has_not_begun_is_not_answered_by_${retold.replace(' ', '_')}`, async ({ agent, origin }) => {
+      const begun = deferred()
+      const late = async function * () {
+        await begun.promise
+        yield 'x'
+      }
+      const { error } = await dispatched(agent, { origin, method: 'POST', body: late() })
+      begun.resolve()
+      assert.equal(error, 'HTTPParserError HPE_INVALID_CONSTANT Bytes that answer nothing')
+    }, { start: () => rawServer((socket) => socket.write(word)) })
+  }
+
+  for (const how of ['end', 'resetAndDestroy']) {
+    own(`that_has_not_begun_goes_over_another_connection_after_${how}`, async ({ agent, origin, server }) => {
+      const late = async function * () {
+        await until(() => server.accepted.length === 2)
+        yield 'x'
+      }
+      const { error, body } = await dispatched(agent, { origin, method: 'POST', body: late() })
+      assert.deepEqual([error, body], [undefined, 'ok'])
+    }, {
+      start: () => rawServer((socket, n) => {
+        if (n === 1) socket[how]()
+        else socket.on('data', (chunk) => { if (String(chunk).endsWith('0\r\n\r\n')) socket.write(ok()) })
+      })
+    })
+  }
+
   both('that_a_server_is_asked_for_leaves_it_able_to_answer', async ({ agent }) => {
     const origin = `http://127.0.0.1:${await refusedPort()}`
     const front = await httpServer(async (req, res) => {

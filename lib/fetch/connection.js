@@ -7,7 +7,7 @@ const { insecureError, tlsError } = require('../tls/errors.js')
 const { isRefused, judge } = require('../tls/verdict.js')
 const channels = require('./channels.js')
 const { BodyPump, EXPECT_BODY, lengthOfNothing } = require('./body.js')
-const { ConnectTimeoutError, cutError, InformationalError, InvalidArgumentError, parserError, ResponseContentLengthMismatchError, SocketError } = require('./errors.js')
+const { ConnectTimeoutError, cutError, InformationalError, InvalidArgumentError, parserError, ResponseContentLengthMismatchError, SocketError, unsolicitedError } = require('./errors.js')
 const { bodyFollows, framingOf, writeHead } = require('./head.js')
 const { Patience } = require('./patience.js')
 const { toSocket } = require('./upgrade.js')
@@ -36,6 +36,8 @@ class Connection {
   #isLast = false
   #lacks = 0
   #isChunked = false
+  /** The engine knows of the exchange. */
+  #hasSpoken = false
   #pool
   #hasConnected = false
   /** The error that it ended with. */
@@ -179,6 +181,7 @@ class Connection {
 
   #send (exchange) {
     this.#isPaused = false
+    this.#hasSpoken = false
     const { request, interrupted } = exchange
     const { body, contentLength } = request
     const isLast = !this.#pool.keepsAlive || request.reset || request.method === 'CONNECT'
@@ -200,7 +203,8 @@ class Connection {
     const { calls, number } = this._place
     const misfit = calls.speak(number, head + framingOf(hasBody, length), hasBody, this.#pool.limits.maxHeaderSize)
     if (misfit !== 0) exchange.fail(this.#misfit(misfit))
-    return misfit === 0
+    this.#hasSpoken = misfit === 0
+    return this.#hasSpoken
   }
 
   #misfit (misfit) {
@@ -217,7 +221,7 @@ class Connection {
       push (bytes, chunk) {
         connection.#patience.restart()
         const hasRoom = this.repeat(bytes)
-        exchange.bodySent(bytes, chunk)
+        if (!exchange.isOver) exchange.bodySent(bytes, chunk)
         return hasRoom
       },
       /** What was told of when it was pushed before. */
@@ -291,6 +295,7 @@ class Connection {
   }
 
   _received (chunk) {
+    if (!this.#hasSpoken) return this.#fail(unsolicitedError())
     this.bytesRead += chunk.length
     this.#lacks -= chunk.length
     this.#patience.restart()

@@ -46,6 +46,7 @@ const BREAKAGES = [undefined,
   ['Invalid character in chunk size', 'HPE_INVALID_CHUNK_SIZE'],
   ['Bytes that answer nothing', 'HPE_INVALID_CONSTANT']]
 
+const UNSOLICITED = 7
 const LENGTH = 4
 const HEAD_TOO_LARGE = 5
 
@@ -63,6 +64,9 @@ const parserError = (breakage) => {
   if (breakage === HEAD_TOO_LARGE) return new HeadersOverflowError()
   return new HTTPParserError(...BREAKAGES[breakage])
 }
+
+/** The error for an answer to a request that has not left. */
+const unsolicitedError = () => parserError(UNSOLICITED)
 
 // In the order of RFC 9113, 7.
 const STREAM_ERRORS = ['NO_ERROR', 'PROTOCOL_ERROR', 'INTERNAL_ERROR', 'FLOW_CONTROL_ERROR', 'SETTINGS_TIMEOUT', 'STREAM_CLOSED',
@@ -88,6 +92,7 @@ module.exports = {
   SocketError,
   streamError,
   throwLater,
+  unsolicitedError,
   BodyTimeoutError: under('BodyTimeoutError', 'UND_ERR_BODY_TIMEOUT', 'Body Timeout Error'),
   ClientClosedError: under('ClientClosedError', 'UND_ERR_CLOSED', 'The client is closed'),
   ClientDestroyedError: under('ClientDestroyedError', 'UND_ERR_DESTROYED', 'The client is destroyed'),
