@@ -197,6 +197,13 @@ describe('answers', () => {
     assert.equal(res.bodyUsed, true)
   })
 
+  within('in_small_chunks_come_together_to_who_reads_them', async ({ origin, own }) => {
+    const pieces = []
+    for await (const piece of (await own(origin)).body) pieces.push(piece)
+    assert.equal(Buffer.concat(pieces).toString(), 'x'.repeat(1000))
+    assert.ok(pieces.length < 1000, `${pieces.length} pieces`)
+  }, { start: () => scripted((socket) => socket.end(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${'1\r\nx\r\n'.repeat(1000)}0\r\n\r\n`)) })
+
   within('cloned', async ({ origin, own }) => {
     const res = await own(origin, { method: 'POST', body: 'text' })
     const copy = res.clone()

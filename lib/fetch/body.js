@@ -76,9 +76,8 @@ const discard = (stream, error) => {
 }
 
 /**
- * Pushes a body to a sink: `{ push(bytes, chunk), repeat(bytes), finish(), fail(error), isOver }`. `push` gets a piece as the caller
- * made it, too, and answers whether there is room
- * for more. In between it can be held, and go on to another sink.
+ * Pushes a body to a sink: `{ push(bytes, chunk), repeat(bytes), finish(), fail(error), isOver }`. `push` gets a piece as the
+ * caller made it, too, and answers whether there is room for more. In between it can be held, and go on to another sink.
  */
 class BodyPump {
   #sink

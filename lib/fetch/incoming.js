@@ -97,14 +97,20 @@ class Incoming {
     this.#done()
   }
 
-  /** The waiting reader gets the next piece, or the sender goes on. */
+  /** The waiting reader gets what is there, or the sender goes on. */
   #feed () {
-    const chunk = this.#chunks.shift()
-    if (chunk === undefined) return this.#hold(true)
-    this.#held -= chunk.length
-    this.#isAwaited = false
+    if (this.#chunks.length === 0) return this.#hold(true)
     // A copy: the stream takes the memory for itself, and others have theirs in the same piece.
-    this.#stream.enqueue(new Uint8Array(chunk))
+    const piece = new Uint8Array(this.#held)
+    let at = 0
+    for (const chunk of this.#chunks) {
+      piece.set(chunk, at)
+      at += chunk.length
+    }
+    this.#chunks = []
+    this.#held = 0
+    this.#isAwaited = false
+    this.#stream.enqueue(piece)
     this.#closeIfDrained()
   }
 
