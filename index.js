@@ -6,6 +6,7 @@ const https = require('node:https')
 const { pooledAgent } = require('./lib/agent.js')
 const constants = require('./lib/constants.js')
 const { FetchAgent } = require('./lib/fetch/agent.js')
+require('./lib/fetch/platform.js')
 const { Socket } = require('./lib/socket.js')
 const { securedAgent } = require('./lib/tls/agent.js')
 

@@ -1,7 +1,11 @@
 // holdfast's own fetch, held against the built-in one wherever that has an opinion.
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import process from 'node:process'
 import { Readable } from 'node:stream'
-import { describe } from 'node:test'
+import { describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import zlib from 'node:zlib'
 import { fetch as usual } from '../index.mjs'
 import { withinFetch } from './support/fetching.mjs'
@@ -120,6 +124,8 @@ const CASES = {
   aborted: ['/', { signal: AbortSignal.abort(new Error('enough')) }],
   credentials: ['/', {}, (url) => url.replace('//', '//user:pass@')],
   no_url: ['', {}, () => 'no url'],
+  blocked_port: ['', {}, () => 'http://127.0.0.1:25/'],
+  redirect_to_a_blocked_port: [`/to/302?at=${encodeURIComponent('http://127.0.0.1:6000/')}`],
   data: ['', {}, () => 'data:text/plain,hello'],
   data_url: ['', {}, () => new URL('data:text/plain,hello')],
   data_request: ['', {}, () => new Request('data:text/plain,hello')],
@@ -237,6 +243,16 @@ describe('answers', () => {
   within('integrity_is_refused_not_ignored', async ({ origin, own }) => {
     await assert.rejects(own(origin, { integrity: 'sha256-x' }), /integrity/)
     await assert.rejects(own(new Request(origin, { integrity: 'sha256-x' })), /integrity/)
+  })
+
+  test('in_place_of_the_platform_s_it_knows_that_one_still', async () => {
+    // In a process of its own, where nobody has asked for it before.
+    const program = `
+      const { fetch: own } = require(${JSON.stringify(fileURLToPath(new URL('../index.js', import.meta.url)))})
+      globalThis.fetch = own
+      fetch('data:text/plain,hello').then((res) => res.text()).then(console.log)`
+    const { stdout } = await promisify(execFile)(process.execPath, ['-e', program], { timeout: 20_000 })
+    assert.equal(stdout, 'hello\n')
   })
 
   within('default_one_needs_no_agent', async ({ origin }) => {

@@ -9,10 +9,9 @@ const { decode, encodingsOf } = require('./decoding.js')
 const { toPairs } = require('./handlers.js')
 const { Incoming } = require('./incoming.js')
 const { hrefOf, readInput } = require('./input.js')
+const platform = require('./platform.js')
+const { isBlocked } = require('./ports.js')
 const { FetchResponse } = require('./response.js')
-
-/** A program may make this one the platform's. */
-const platform = globalThis.fetch
 
 const MOST_REDIRECTS = 20
 const NULL_BODY = new Set([204, 205, 304])
@@ -185,6 +184,7 @@ const createFetch = (options) => {
   const usual = dispatcherOf(options)
   const send = (request, resolve, reject) => {
     const { url, method, headers, body, retry, dispatcher } = request
+    if (isBlocked(url.port)) return reject(failed(new Error('bad port')))
     const handler = new Handler(request, { answer: resolve, follow: (next) => send(next, resolve, reject), fail: reject })
     try {
       dispatcher.dispatch({ origin: url.origin, path: url.pathname + url.search, method, headers, body, retry }, handler)
