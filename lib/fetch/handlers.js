@@ -186,8 +186,8 @@ const faceOf = (handler, controller) => {
   return isModern(handler) ? new ModernHandler(handler, controller) : new OldHandler(handler, controller)
 }
 
-/** The reverse of `toObject`. */
-const toPairs = (object = {}) => Object.entries(object).flatMap(([name, value]) => [value].flat().flatMap((one) => [name, one]))
+/** The reverse of `toObject`; what an interceptor has set to nothing is none. */
+const toPairs = (object = {}) => Object.entries(object).flatMap(([name, value]) => [value ?? []].flat().flatMap((one) => [name, one]))
 
 /** An old handler that interceptors of both generations can wrap: theirs call the methods they know. */
 const forInterceptors = (handler) => {
