@@ -192,7 +192,7 @@ class Connection {
     if (!isOpen && !this.#speak(exchange, head, body !== null, contentLength)) return
     this.#patience.forHead(request.headersTimeout ?? this.#pool.limits.headersTimeout)
     if (body === null) return exchange.requestSent()
-    const sink = this.#sinkOf(exchange, isOpen ? head : undefined)
+    const sink = this.#sinkOf(exchange, head)
     this.#pump = interrupted?.pump ?? new BodyPump(contentLength)
     if (interrupted?.pump) this.#pump.goOn(sink, interrupted.sent)
     else this.#pump.start(sink, body)
@@ -211,7 +211,7 @@ class Connection {
     return misfit < MISFITS.length ? new InvalidArgumentError(MISFITS[misfit]) : new SocketError('other side closed', this.facts)
   }
 
-  /** Takes a body to the engine, and the `head` before it, if that has still to be said. */
+  /** Takes a body to the engine, and the `head` before it, if that has not been said. */
   #sinkOf (exchange, head) {
     const connection = this
     const { calls, number } = this._place
@@ -226,13 +226,12 @@ class Connection {
       },
       /** What was told of when it was pushed before. */
       repeat (bytes) {
-        if (head !== undefined && !connection.#speak(exchange, head, true, null)) return true
-        head = undefined
+        if (!connection.#hasSpoken && !connection.#speak(exchange, head, true, null)) return true
         connection.bytesWritten += bytes.byteLength
         return calls.pushBody(number, bytes)
       },
       finish () {
-        if (head === undefined) calls.finishBody(number)
+        if (connection.#hasSpoken) calls.finishBody(number)
         else if (!connection.#speak(exchange, head, false, lengthOfNothing(request.method))) return
         connection.#patience.restart()
         connection.#pump = undefined

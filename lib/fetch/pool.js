@@ -20,6 +20,19 @@ const CLOSE = -2
 
 const MOST_SESSIONS = 100
 
+/** Whoever waits at it goes on once `isOpen`, which is asked at each `look`. */
+const gate = (isOpen) => {
+  const waiting = []
+  const look = () => {
+    if (isOpen()) for (const resolve of waiting.splice(0)) resolve()
+  }
+  const wait = () => new Promise((resolve) => {
+    waiting.push(resolve)
+    look()
+  })
+  return { look, wait }
+}
+
 class Pool {
   timeoutSocketCount = 0
   #environment = startEnvironment()
@@ -36,8 +49,8 @@ class Pool {
   #connections = new Set()
   /** Exchanges that have begun and not ended. */
   #running = new TransientSet()
-  #whenQuiet = []
-  #whenEmpty = []
+  #quiet = gate(() => this.#running.size === 0)
+  #empty = gate(() => this.#connections.size === 0)
 
   /** `owner` hears `connected`, `disconnected`, `connectionFailed`, `drained`. */
   constructor (owner, settings) {
@@ -125,38 +138,18 @@ class Pool {
   settled (exchange) {
     this.#running.delete(exchange)
     if (exchange.interrupted?.place) this.#dropStream(exchange.interrupted.place)
-    this.#askQuiet()
+    this.#quiet.look()
   }
 
   /** Resolves when nothing runs or waits. */
-  quiet () {
-    return new Promise((resolve) => {
-      this.#whenQuiet.push(resolve)
-      this.#askQuiet()
-    })
-  }
-
-  #askQuiet () {
-    if (this.#running.size > 0) return
-    for (const resolve of this.#whenQuiet.splice(0)) resolve()
-  }
+  quiet () { return this.#quiet.wait() }
 
   /** Resolves when the last connection has closed. */
-  emptied () {
-    return new Promise((resolve) => {
-      this.#whenEmpty.push(resolve)
-      this.#askEmpty()
-    })
-  }
-
-  #askEmpty () {
-    if (this.#connections.size > 0) return
-    for (const resolve of this.#whenEmpty.splice(0)) resolve()
-  }
+  emptied () { return this.#empty.wait() }
 
   #forget (connection) {
     this.#connections.delete(connection)
-    this.#askEmpty()
+    this.#empty.look()
   }
 
   #usePolicy ({ retry }, number) {

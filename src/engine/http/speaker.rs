@@ -143,10 +143,10 @@ impl Speaker {
         if has_body && !head.tells_length() {
             return Err(Misfit::Header);
         }
-        let request = head.to_framing();
-        self.wire.begin(head.text);
+        let (text, request) = head.into_framing();
+        self.wire.begin(text);
         self.request = if has_body { Outgoing::default() } else { Outgoing::none() };
-        self.method = head.method;
+        self.method = request.method().clone();
         self.head = None;
         self.heads.clear();
         self.trailers = None;
