@@ -26,9 +26,9 @@ const ownPort = async () => {
 
 /**
  * Writes `files({ folder, port })`, runs `command` with `args({ folder, port })`, and resolves when it answers, with
- * `{ port, folder, stop }`. `from` is the package that has the program.
+ * `{ port, folder, stop }`. `from` is the package that has the program, `env` what its environment has more.
  */
-export const startDaemon = async ({ command, args, files = () => ({}), from = command }) => {
+export const startDaemon = async ({ command, args, files = () => ({}), from = command, env = {} }) => {
   const folder = await mkdtemp(join(tmpdir(), `holdfast-${command}-`))
   await chmod(folder, 0o755) // started by root, some serve it as nobody
   const port = await ownPort()
@@ -36,7 +36,7 @@ export const startDaemon = async ({ command, args, files = () => ({}), from = co
     await mkdir(dirname(join(folder, name)), { recursive: true })
     await writeFile(join(folder, name), text)
   }
-  const child = spawn(command, args({ folder, port }), { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PATH } })
+  const child = spawn(command, args({ folder, port }), { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PATH, ...env } })
   const kill = () => child.kill()
   process.once('exit', kill)
   let said = ''

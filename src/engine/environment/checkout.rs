@@ -153,6 +153,9 @@ impl<R: Reactor> Environment<R> {
         let (agent, origin) = self.place(id)?;
         self.now = now;
         let limits = self.agent(agent).lifetime(origin, now);
+        if self.connection(id)?.is_gathered {
+            self.flush(id); // an early answer
+        }
         let connection = self.connection(id)?;
         if connection.state != State::Leased || connection.is_away {
             return None;
@@ -189,11 +192,12 @@ impl<R: Reactor> Environment<R> {
         Some(release)
     }
 
-    /// Closes a connection at once: what was not sent is lost. [`Event::Gone`] follows.
+    /// Closes a connection at once: what was not called taken is lost. [`Event::Gone`] follows.
     pub fn close(&mut self, id: ConnectionId, reason: CloseReason, reset: bool) {
         self.unshare(id);
         self.begin_closing(id, reason);
         let Some(connection) = self.connections.get_mut(id.0 as usize) else { return };
+        connection.hurry();
         if reset && let Some(open) = connection.open() {
             // A kernel that will not reset closes in order, which is the next best.
             drop(open.transport.reset_on_close());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::death::Failure;
+use super::io::MOST_JOINED;
 use super::shared::Shared;
 use super::{AgentId, Trouble};
 use crate::engine::connect::{Attempt, Target};
@@ -106,14 +107,18 @@ impl Output {
     pub(super) fn advance(&mut self, count: usize) {
         self.sent += count;
         if self.is_empty() {
-            self.clear();
+            self.empty(2 * MOST_JOINED);
         }
     }
 
     /// An idle connection holds on to a request head's worth of memory, no more.
     pub(super) fn clear(&mut self) {
+        self.empty(4096);
+    }
+
+    fn empty(&mut self, most_kept: usize) {
         self.bytes.clear();
-        self.bytes.shrink_to(4096);
+        self.bytes.shrink_to(most_kept);
         self.sent = 0;
     }
 
@@ -296,6 +301,17 @@ impl<W> Connection<W> {
         Interest {
             readable: (listens || stall.write_wants_read) && !self.is_ended,
             writable: sends || stall.read_wants_write,
+        }
+    }
+
+    /// Gives the kernel what was called taken, as far as it has room.
+    pub(super) fn hurry(&mut self) {
+        if std::mem::take(&mut self.is_gathered)
+            && self.shared.is_none()
+            && let Link::Open(open) = &mut self.link
+        {
+            // Whoever closes a connection has no use for an error of it.
+            drop(open.transport.send(self.output.unsent()));
         }
     }
 

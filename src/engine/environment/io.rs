@@ -16,13 +16,19 @@ pub(super) const READS_PER_TURN: usize = 4;
 /// Less than the smallest send buffer.
 const MOST_GATHERED: usize = 4096;
 
+/// A piece of a body that is worth a copy, if it then leaves with those that follow it.
+const LEAST_JOINED: usize = 16 * 1024;
+
+/// So much of a body leaves in one call.
+pub(super) const MOST_JOINED: usize = 256 * 1024;
+
 /// Connections in use whose answers may have come by the end of a turn, and that are told of beside the idle ones.
 const SUSPECTS: usize = 256;
 
 /// What became of bytes to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrote {
-    /// The kernel has them.
+    /// The kernel has them, or is given them at the end of the turn.
     Taken,
     /// Not all yet: [`Event::Written`] or [`Event::WriteFailed`] follows.
     Pending,
@@ -64,11 +70,20 @@ impl<W> Connection<W> {
         let is_first = exchange.bytes_written == 0 && !exchange.answered && self.output.is_empty();
         exchange.reused && is_first && length <= MOST_GATHERED
     }
+
+    /// Whether a piece of a body may wait for the end of the turn, and be called taken: unless the kernel has no room, or TLS
+    /// has the records leave together.
+    fn may_join(&self, length: usize) -> bool {
+        let may_have_room = self.is_gathered || self.output.is_empty();
+        let fits = length >= LEAST_JOINED && self.output.unsent().len() + length <= MOST_JOINED;
+        may_have_room && fits && self.open().is_some_and(|open| open.transport.tls().is_none())
+    }
 }
 
 impl<R: Reactor> Environment<R> {
     /// From here to [`scatter`](Self::scatter) a turn's events are told, and a reader that pauses for a moment is polled on.
-    /// If it `gathers`, heads of requests are held back, so that a turn's requests leave together.
+    /// Pieces of a body are held back to leave as one; if it `gathers`, heads of requests are too, so that a turn's requests
+    /// leave together.
     pub fn begin_telling(&mut self, gathers: bool) {
         self.telling = true;
         self.gathering = gathers;
@@ -117,8 +132,10 @@ impl<R: Reactor> Environment<R> {
 
     /// Writes a part of the exchange's request. `more` says that another part follows at once.
     pub fn write(&mut self, id: ConnectionId, bytes: &[u8], more: bool) -> Wrote {
-        let gathering = self.gathering;
-        let may_gather = |connection: &Connection<R::Watch>| gathering && connection.may_gather(bytes.len());
+        let (telling, gathering) = (self.telling, self.gathering);
+        let may_gather = |connection: &Connection<R::Watch>| {
+            gathering && connection.may_gather(bytes.len()) || telling && connection.may_join(bytes.len())
+        };
         if self.connection(id).is_some_and(|connection| connection.is_unverified && !may_gather(connection)) {
             self.verify(id);
         }
@@ -159,8 +176,9 @@ impl<R: Reactor> Environment<R> {
                     return Wrote::Pending;
                 }
                 if gathers {
-                    connection.is_gathered = true;
-                    self.gathered.push(id);
+                    if !std::mem::replace(&mut connection.is_gathered, true) {
+                        self.gathered.push(id);
+                    }
                     return Wrote::Taken;
                 }
             }

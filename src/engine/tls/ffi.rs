@@ -15,6 +15,7 @@ use openssl_sys as sys;
 
 unsafe extern "C" {
     fn X509_STORE_add_crl(store: *mut sys::X509_STORE, crl: *mut sys::X509_CRL) -> c_int;
+    fn SSL_has_pending(ssl: *const sys::SSL) -> c_int;
     fn SSL_CTX_set_timeout(context: *mut sys::SSL_CTX, seconds: c_long) -> c_long;
     fn SSL_SESSION_get0_ticket(session: *const sys::SSL_SESSION, ticket: *mut *const c_uchar, length: *mut usize);
     fn SSL_get_shared_sigalgs(
@@ -33,6 +34,12 @@ pub(super) fn add_crl(store: &mut X509StoreBuilderRef, crl: &X509CrlRef) -> Resu
     // SAFETY: both are live, and the store counts a reference of its own to the list.
     let added = unsafe { X509_STORE_add_crl(store.as_ptr(), crl.as_ptr()) };
     if added == 1 { Ok(()) } else { Err(ErrorStack::get()) }
+}
+
+/// Whether bytes were read off the transport that nobody has had, be they a part of a record.
+pub(super) fn has_pending(ssl: &SslRef) -> bool {
+    // SAFETY: the session is live.
+    unsafe { SSL_has_pending(ssl.as_ptr()) == 1 }
 }
 
 /// How many seconds sessions are good for.

@@ -222,6 +222,11 @@ impl Tls {
             let received = self.last.take().unwrap_or_else(|| self.receive_record(room));
             if let Received::Bytes(count) = received {
                 filled += count;
+                // To be told that nothing is left would be a system call for each answer.
+                if self.below().is_exhausted() && !ffi::has_pending(self.ssl()) {
+                    self.is_drained = true;
+                    break;
+                }
             } else if filled == 0 {
                 return received;
             } else {

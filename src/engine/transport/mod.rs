@@ -168,6 +168,11 @@ impl Transport {
         self.tls().is_none_or(Tls::is_drained)
     }
 
+    /// Whether another read would find nothing, unless something has come since the last.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.plain().is_exhausted()
+    }
+
     /// What TLS waits for, whatever its owner wants.
     #[must_use]
     pub fn stall(&self) -> Stall {

@@ -14,6 +14,8 @@ pub(super) struct Plain {
     is_tcp: bool,
     /// Bytes that the kernel took.
     sent: u64,
+    /// The last read had less than it had room for.
+    is_exhausted: bool,
     /// What is held back to leave in one call.
     held: Option<Vec<u8>>,
     /// What it called acknowledged before there was anything to acknowledge.
@@ -31,7 +33,7 @@ impl Plain {
         socket.set_nonblocking(true)?;
         let is_tcp = socket.local_addr()?.as_socket().is_some();
         let acknowledged_before = delivery::delivery(&socket).map(|delivery| delivery.acknowledged);
-        Ok(Self { socket, is_tcp, sent: 0, held: None, acknowledged_before, broken_by: None })
+        Ok(Self { socket, is_tcp, sent: 0, is_exhausted: false, held: None, acknowledged_before, broken_by: None })
     }
 
     /// The socket, for a reactor to watch.
@@ -65,16 +67,24 @@ impl Plain {
     }
 
     /// Reads what is there into `buffer`, at most once.
-    pub(super) fn receive(&self, buffer: &mut [u8]) -> Received {
+    pub(super) fn receive(&mut self, buffer: &mut [u8]) -> Received {
         loop {
-            return match (&self.socket).read(buffer) {
+            return match self.socket.read(buffer) {
                 Ok(0) => Received::End,
-                Ok(count) => Received::Bytes(count),
+                Ok(count) => {
+                    self.is_exhausted = count < buffer.len();
+                    Received::Bytes(count)
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => Received::Failed(error),
             };
         }
+    }
+
+    /// Whether another read would find nothing, unless something has come since the last.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.is_exhausted
     }
 
     pub(super) fn hold(&mut self) {
