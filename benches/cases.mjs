@@ -9,7 +9,8 @@ const secure = { secure: true, clients: ['node', 'holdfast'] }
 export const clientsOf = (benchCase) => benchCase.clients ?? CLIENTS
 
 const rate = { kind: 'get', unit: 'req/s', better: 'higher', read: (run) => run.perSecond }
-const bytes = { unit: 'MiB/s', better: 'higher', read: (run) => run.bytesPerSecond / MIB }
+/** A process has luck with its memory and its one connection, or has not, for as long as it lives: a new one each round. */
+const bytes = { isRenewed: true, unit: 'MiB/s', better: 'higher', read: (run) => run.bytesPerSecond / MIB }
 
 const burst = { ...secure, kind: 'burst', connections: 500 }
 

@@ -43,8 +43,13 @@ async function measure (benchCase) {
   const rounds = []
   const count = Math.min(benchCase.rounds ?? Infinity, settings.rounds)
   const isMemory = benchCase.kind === 'memory'
-  const clients = isMemory ? {} : await startClients(benchCase)
+  const isRenewed = (i) => !isMemory && (i === 0 || benchCase.isRenewed)
+  let clients = {}
   for (let i = 0; i < count; i++) {
+    if (isRenewed(i)) {
+      await endAll(clients)
+      clients = await startClients(benchCase)
+    }
     const round = {}
     const names = clientsOf(benchCase)
     for (const name of i % 2 ? names.toReversed() : names) {
@@ -53,12 +58,12 @@ async function measure (benchCase) {
     }
     rounds.push(round)
   }
-  await Promise.all(Object.values(clients).map(({ child }) => end(child)))
+  await endAll(clients)
   progress('')
   return rounds
 }
 
-/** Each in a process that lives for the whole case, warmed up one after the other. */
+/** Each in a process that lives for the whole case, or for a round of it, warmed up one after the other. */
 async function startClients (benchCase) {
   const clients = {}
   for (const client of clientsOf(benchCase)) {
@@ -126,6 +131,10 @@ function start (file, args, execArgv = []) {
   children.add(child)
   child.once('exit', () => children.delete(child))
   return child
+}
+
+async function endAll (clients) {
+  await Promise.all(Object.values(clients).map(({ child }) => end(child)))
 }
 
 async function end (child) {

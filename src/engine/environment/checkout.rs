@@ -153,13 +153,11 @@ impl<R: Reactor> Environment<R> {
         let (agent, origin) = self.place(id)?;
         self.now = now;
         let limits = self.agent(agent).lifetime(origin, now);
-        if self.connection(id)?.is_gathered {
-            self.flush(id); // an early answer
-        }
         let connection = self.connection(id)?;
         if connection.state != State::Leased || connection.is_away {
             return None;
         }
+        connection.hurry(); // its answer came early
         connection.life.requests += 1;
         let (idle, requests) = (connection.exchange.idle(), connection.life.requests);
         if limits.learns && connection.exchange.answered {

@@ -310,8 +310,10 @@ impl<W> Connection<W> {
             && self.shared.is_none()
             && let Link::Open(open) = &mut self.link
         {
-            // Whoever closes a connection has no use for an error of it.
-            drop(open.transport.send(self.output.unsent()));
+            // Whoever is done with a connection has no use for its errors.
+            let count = open.transport.send(self.output.unsent()).unwrap_or_default();
+            self.output.advance(count);
+            self.bytes_written += count as u64;
         }
     }
 

@@ -71,12 +71,11 @@ impl<W> Connection<W> {
         exchange.reused && is_first && length <= MOST_GATHERED
     }
 
-    /// Whether a piece of a body may wait for the end of the turn, and be called taken: unless the kernel has no room, or TLS
-    /// has the records leave together.
+    /// Whether a piece of a body may wait for the end of the turn, and be called taken, unless the kernel has no room.
     fn may_join(&self, length: usize) -> bool {
         let may_have_room = self.is_gathered || self.output.is_empty();
         let fits = length >= LEAST_JOINED && self.output.unsent().len() + length <= MOST_JOINED;
-        may_have_room && fits && self.open().is_some_and(|open| open.transport.tls().is_none())
+        may_have_room && fits && self.open().is_some()
     }
 }
 

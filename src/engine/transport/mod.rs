@@ -146,10 +146,10 @@ impl Transport {
         }
     }
 
-    /// Holds back what is sent from here on, until it is let go.
-    pub(crate) fn hold(&mut self) {
+    /// Holds back what is sent from here on, `about` so many bytes, until it is let go.
+    pub(crate) fn hold(&mut self, about: usize) {
         if let Layer::Plain(plain) = &mut self.0 {
-            plain.hold();
+            plain.hold(about);
         }
     }
 

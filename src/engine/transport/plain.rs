@@ -87,8 +87,8 @@ impl Plain {
         self.is_exhausted
     }
 
-    pub(super) fn hold(&mut self) {
-        self.held.get_or_insert_default();
+    pub(super) fn hold(&mut self, about: usize) {
+        self.held.get_or_insert_with(|| Vec::with_capacity(about));
     }
 
     /// Sends what was held back; whether the kernel took it all.
