@@ -152,6 +152,73 @@ fn gathered_heads_leave_at_the_end_of_the_turn() {
     driver.until_received(id, OK);
 }
 
+/// A request whose body is told to the engine in pieces, all within a turn's events.
+fn joined(size: usize) -> (FaultServer, Driver, ConnectionId, Vec<Vec<u8>>) {
+    let server = FaultServer::start("slow_reader");
+    let mut driver = Driver::new(options());
+    let id = driver.open(&server);
+    driver.environment.begin_telling(false);
+    let pieces = post(&vec![b'x'; size]).chunks(64 * 1024).map(<[u8]>::to_vec).collect();
+    (server, driver, id, pieces)
+}
+
+fn unsent(driver: &Driver, id: ConnectionId) -> usize {
+    driver.environment.facts(id, driver.now()).unwrap().unsent
+}
+
+#[test]
+fn pieces_of_a_body_leave_as_one_at_the_end_of_the_turn() {
+    let (server, mut driver, id, pieces) = joined(128 * 1024);
+    let (last, large) = pieces.split_last().unwrap();
+    for (piece, held) in large.iter().zip([64, 128]) {
+        assert_eq!(driver.write(id, piece), Wrote::Taken);
+        assert_eq!(unsent(&driver, id), held * 1024);
+    }
+    server.open("read");
+    driver.environment.scatter();
+    // Too small to be worth it, it leaves at once, behind the others.
+    driver.write(id, last);
+    driver.until_received(id, OK);
+    assert!(server.seen().contains(&Seen::Body(0, 128 * 1024)));
+}
+
+#[test]
+fn no_more_of_a_body_is_held_back_than_leaves_in_one_call() {
+    let (server, mut driver, id, pieces) = joined(LARGE);
+    let held: Vec<_> = pieces.iter().take(5).map(|piece| (driver.write(id, piece), unsent(&driver, id))).collect();
+    assert_eq!(held[3], (Wrote::Taken, 256 * 1024));
+    assert!(held[4].1 < 320 * 1024, "{held:?}");
+    // What the kernel has no room for is told of as ever.
+    let last = pieces.iter().skip(5).map(|piece| driver.write(id, piece)).last();
+    assert_eq!(last, Some(Wrote::Pending));
+    driver.environment.scatter();
+    server.open("read");
+    driver.until_received(id, OK);
+    assert_eq!(count(&driver, Event::Written { id }), 1);
+    assert!(server.seen().contains(&Seen::Body(0, LARGE)));
+}
+
+#[test]
+fn what_was_called_taken_leaves_before_the_connection_is_closed() {
+    let (server, mut driver, id, pieces) = joined(16 * 1024);
+    assert_eq!(driver.write(id, &pieces[0]), Wrote::Taken);
+    driver.close(id, CloseReason::Destroyed);
+    server.open("read");
+    server.wait_for(&Seen::Body(0, 16 * 1024));
+}
+
+#[test]
+fn connection_whose_answer_came_before_its_request_had_left_is_kept() {
+    let server = FaultServer::start("two_exchanges");
+    let mut driver = Driver::new(options());
+    let id = driver.open(&server);
+    driver.exchange(id, OK);
+    driver.environment.begin_telling(false);
+    assert_eq!(driver.write(id, &vec![b'\n'; 16 * 1024]), Wrote::Taken);
+    assert_eq!(driver.release(id), Some(Release::Kept));
+    assert_eq!(unsent(&driver, id), 0);
+}
+
 #[test]
 fn detached_connection_gives_its_descriptor_and_what_it_had_not_sent() {
     let (server, mut driver, id) = stuck("upgrades");
