@@ -71,11 +71,12 @@ impl<W> Connection<W> {
         exchange.reused && is_first && length <= MOST_GATHERED
     }
 
-    /// Whether a piece of a body may wait for the end of the turn, and be called taken, unless the kernel has no room.
+    /// Whether a piece of a body may wait for the end of the turn, and be called taken, unless the kernel has no room. What is
+    /// shared gathers by itself.
     fn may_join(&self, length: usize) -> bool {
         let may_have_room = self.is_gathered || self.output.is_empty();
         let fits = length >= LEAST_JOINED && self.output.unsent().len() + length <= MOST_JOINED;
-        may_have_room && fits && self.open().is_some()
+        may_have_room && fits && self.shared.is_none() && self.open().is_some()
     }
 }
 
