@@ -380,6 +380,7 @@ impl<R: Reactor> Environment<R> {
         connection.is_unverified = false;
         connection.exchange.replay.rest();
         if let Link::Open(open) = &mut connection.link {
+            open.transport.rest();
             self.reactor.hold(&mut open.watch, false);
         }
         self.update_interest(id);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::death::Failure;
-use super::io::MOST_JOINED;
 use super::shared::Shared;
 use super::{AgentId, Trouble};
 use crate::engine::connect::{Attempt, Target};
@@ -13,7 +12,7 @@ use crate::engine::lifetime::{Life, Limits};
 use crate::engine::pool::{CloseReason, ConnectionId, OriginId};
 use crate::engine::reactor::{Interest, Reactor};
 use crate::engine::retry::{Policy, Replay};
-use crate::engine::transport::{Ends, Transport};
+use crate::engine::transport::{Ends, Output, Transport};
 
 /// The four states of the glossary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,50 +80,6 @@ impl Exchange {
     /// How long its connection had been idle.
     pub(super) fn idle(&self) -> Option<Duration> {
         Some(self.leased_at?.saturating_duration_since(self.idle_since?))
-    }
-}
-
-/// Bytes that the kernel has not taken yet.
-#[derive(Debug, Default)]
-pub(super) struct Output {
-    bytes: Vec<u8>,
-    sent: usize,
-}
-
-impl Output {
-    pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    pub(super) fn unsent(&self) -> &[u8] {
-        self.bytes.get(self.sent..).unwrap_or_default()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.unsent().is_empty()
-    }
-
-    pub(super) fn advance(&mut self, count: usize) {
-        self.sent += count;
-        if self.is_empty() {
-            self.empty(2 * MOST_JOINED);
-        }
-    }
-
-    /// An idle connection holds on to a request head's worth of memory, no more.
-    pub(super) fn clear(&mut self) {
-        self.empty(4096);
-    }
-
-    fn empty(&mut self, most_kept: usize) {
-        self.bytes.clear();
-        self.bytes.shrink_to(most_kept);
-        self.sent = 0;
-    }
-
-    pub(super) fn replace(&mut self, bytes: Vec<u8>) {
-        self.bytes = bytes;
-        self.sent = 0;
     }
 }
 

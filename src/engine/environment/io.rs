@@ -20,7 +20,7 @@ const MOST_GATHERED: usize = 4096;
 const LEAST_JOINED: usize = 16 * 1024;
 
 /// So much of a body leaves in one call.
-pub(super) const MOST_JOINED: usize = 256 * 1024;
+const MOST_JOINED: usize = 256 * 1024;
 
 /// Connections in use whose answers may have come by the end of a turn, and that are told of beside the idle ones.
 const SUSPECTS: usize = 256;

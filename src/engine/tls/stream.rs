@@ -335,6 +335,11 @@ impl Tls {
         })
     }
 
+    /// Nothing will be sent for a while.
+    pub(crate) fn rest(&mut self) {
+        self.below_mut().rest();
+    }
+
     /// Says that nothing more will be sent.
     pub(crate) fn close_notify(&mut self) {
         // It may find no room, or nobody to read it; FIN follows anyway.

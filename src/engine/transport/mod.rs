@@ -1,6 +1,7 @@
 //! One open connection: read, write, peek, close. Never blocks.
 
 mod delivery;
+mod output;
 mod plain;
 mod sentinel;
 mod socket;
@@ -10,6 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use delivery::Silence;
+pub(crate) use output::Output;
 use plain::Plain;
 pub use sentinel::Sentinel;
 pub use socket::Knobs;
@@ -201,6 +203,14 @@ impl Transport {
     #[must_use]
     pub fn silence(&self) -> Silence {
         self.plain().silence()
+    }
+
+    /// Nothing will be sent for a while.
+    pub(crate) fn rest(&mut self) {
+        match &mut self.0 {
+            Layer::Plain(plain) => plain.rest(),
+            Layer::Tls(tls) => tls.rest(),
+        }
     }
 
     /// Bytes that TLS has sent and the kernel has not taken.

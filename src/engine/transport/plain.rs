@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use socket2::{SockAddr, Socket};
 
-use super::{Ends, Knobs, Liveness, Received, Silence, delivery, socket};
+use super::{Ends, Knobs, Liveness, Output, Received, Silence, delivery, socket};
 
 /// A plain TCP or Unix-domain connection.
 #[derive(Debug)]
@@ -17,7 +17,8 @@ pub(super) struct Plain {
     /// The last read had less than it had room for.
     is_exhausted: bool,
     /// What is held back to leave in one call.
-    held: Option<Vec<u8>>,
+    held: Output,
+    is_holding: bool,
     /// What it called acknowledged before there was anything to acknowledge.
     acknowledged_before: Option<u64>,
     /// The first error of a read or a write: OpenSSL passes on that there was one, not which.
@@ -33,7 +34,16 @@ impl Plain {
         socket.set_nonblocking(true)?;
         let is_tcp = socket.local_addr()?.as_socket().is_some();
         let acknowledged_before = delivery::delivery(&socket).map(|delivery| delivery.acknowledged);
-        Ok(Self { socket, is_tcp, sent: 0, is_exhausted: false, held: None, acknowledged_before, broken_by: None })
+        Ok(Self {
+            socket,
+            is_tcp,
+            sent: 0,
+            is_exhausted: false,
+            held: Output::default(),
+            is_holding: false,
+            acknowledged_before,
+            broken_by: None,
+        })
     }
 
     /// The socket, for a reactor to watch.
@@ -88,7 +98,8 @@ impl Plain {
     }
 
     pub(super) fn hold(&mut self, about: usize) {
-        self.held.get_or_insert_with(|| Vec::with_capacity(about));
+        self.held.reserve(about);
+        self.is_holding = true;
     }
 
     /// Sends what was held back; whether the kernel took it all.
@@ -96,13 +107,14 @@ impl Plain {
     /// # Errors
     /// The kernel's, when the connection is dead.
     pub(super) fn let_go(&mut self) -> io::Result<bool> {
-        let Some(mut held) = self.held.take() else { return Ok(true) };
-        let taken = self.send(&held)?;
-        if taken < held.len() {
-            held.drain(..taken);
-            self.held = Some(held);
+        if std::mem::take(&mut self.is_holding) {
+            let mut held = std::mem::take(&mut self.held);
+            let taken = self.send(held.unsent())?;
+            held.advance(taken);
+            self.is_holding = !held.is_empty();
+            self.held = held;
         }
-        Ok(self.held.is_none())
+        Ok(!self.is_holding)
     }
 
     /// Gives `bytes` to the kernel; answers how many it took, possibly none.
@@ -110,8 +122,8 @@ impl Plain {
     /// # Errors
     /// The kernel's, when the connection is dead.
     pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Some(held) = &mut self.held {
-            held.extend_from_slice(bytes);
+        if self.is_holding {
+            self.held.push(bytes);
             return Ok(bytes.len());
         }
         loop {
@@ -155,7 +167,13 @@ impl Plain {
     /// Bytes that are held back.
     #[must_use]
     pub(super) fn held_back(&self) -> usize {
-        self.held.as_ref().map_or(0, Vec::len)
+        self.held.unsent().len()
+    }
+
+    pub(super) fn rest(&mut self) {
+        if self.held.is_empty() {
+            self.held.clear();
+        }
     }
 
     /// Sends FIN after what was written.
