@@ -279,6 +279,12 @@ describe('https proxy', () => {
     assert.equal(proxy.asked[0].target, `localhost:${secure.port}`)
   }, identity)
 
+  withProxy('carries_large_answers_whole', async (proxy) => {
+    const answer = 'x'.repeat(1_000_000)
+    secure.once('request', (req, res) => res.end(answer))
+    assert.equal((await elsewhere(proxy.port, secure.port, true)).length, answer.length)
+  }, identity)
+
   withProxy('carries_plain_requests', async (proxy) => {
     assert.equal(await elsewhere(proxy.port, plain.port, false), 'from the proxy')
   }, identity)

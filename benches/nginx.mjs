@@ -5,7 +5,7 @@ import { startDaemon } from '../__test__/support/daemon.mjs'
 import { MIB } from './cases.mjs'
 
 // A body that is kept in memory would be new memory each time, and an upload's speed that of the server's page faults, which
-// are the half of its time: glibc keeps what was freed.
+// are half of its time: glibc keeps what was freed.
 const KEEPS_MEMORY = { GLIBC_TUNABLES: 'glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=8589934592' }
 
 /**

@@ -172,7 +172,10 @@ impl Transport {
 
     /// Whether another read would find nothing, unless something has come since the last.
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.plain().is_exhausted()
+        match &self.0 {
+            Layer::Plain(plain) => plain.is_exhausted(),
+            Layer::Tls(tls) => tls.is_drained(),
+        }
     }
 
     /// What TLS waits for, whatever its owner wants.
