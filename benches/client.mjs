@@ -4,6 +4,7 @@ import http from 'node:http'
 import https from 'node:https'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { CEILING } from './cases.mjs'
 import { fetching } from './fetching.mjs'
 import { summary, transfers } from './measuring.mjs'
 
@@ -30,6 +31,7 @@ if (plan.kind === 'memory') {
 /** Only what the plan uses is loaded: another client's code must not weigh on this one's memory. */
 async function agentClass (client) {
   if (client === 'node') return (plan.ca ? https : http).Agent
+  if (client === CEILING) return (await import('./ceiling.mjs')).CeilingAgent
   if (client === 'agentkeepalive') return (await import('agentkeepalive')).default
   const { HttpAgent, HttpsAgent } = await import('../index.mjs')
   if (client === 'holdfast') return plan.ca ? HttpsAgent : HttpAgent

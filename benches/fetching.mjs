@@ -1,4 +1,6 @@
 // What is measured of fetch and of undici's callers: `plan.via` says which, `plan.client` over what.
+import { CEILING } from './cases.mjs'
+import { ceilingDispatcher } from './ceiling.mjs'
 import { closedLoop, transfers } from './measuring.mjs'
 
 const CHUNK = new Uint8Array(64 * 1024)
@@ -8,7 +10,8 @@ async function caller ({ via, client, inFlight, ca }) {
   const { FetchAgent, createFetch } = await import('../index.mjs')
   if (via === 'own fetch' && client === 'holdfast') return createFetch({ connections: inFlight })
   if (!via.endsWith('request')) {
-    const dispatcher = client === 'holdfast' ? new FetchAgent({ connections: inFlight }) : undefined
+    const dispatchers = { holdfast: () => new FetchAgent({ connections: inFlight }), [CEILING]: () => ceilingDispatcher }
+    const dispatcher = dispatchers[client]?.()
     return (url, init) => fetch(url, { ...init, ...dispatcher && { dispatcher } })
   }
   const { Pool, request } = await import('undici')

@@ -152,14 +152,25 @@ fn gathered_heads_leave_at_the_end_of_the_turn() {
     driver.until_received(id, OK);
 }
 
-/// A request whose body is told to the engine in pieces, all within a turn's events.
-fn joined(size: usize) -> (FaultServer, Driver, ConnectionId, Vec<Vec<u8>>) {
+/// Of a long body so much has left before.
+const BEFORE: usize = 256 * 1024;
+const PIECE: usize = 64 * 1024;
+
+fn piece() -> Vec<u8> {
+    vec![b'x'; PIECE]
+}
+
+/// A request with a body of so many bytes, of which [`BEFORE`] have left; the rest is written while a turn is told.
+fn long(size: usize) -> (FaultServer, Driver, ConnectionId) {
     let server = FaultServer::start("slow_reader");
     let mut driver = Driver::new(options());
     let id = driver.open(&server);
+    let mut request = post(&vec![b'x'; size]);
+    request.truncate(request.len() - size + BEFORE);
+    driver.write(id, &request);
+    driver.until("leave", |driver| unsent(driver, id) == 0);
     driver.environment.begin_telling(false);
-    let pieces = post(&vec![b'x'; size]).chunks(64 * 1024).map(<[u8]>::to_vec).collect();
-    (server, driver, id, pieces)
+    (server, driver, id)
 }
 
 fn unsent(driver: &Driver, id: ConnectionId) -> usize {
@@ -167,30 +178,36 @@ fn unsent(driver: &Driver, id: ConnectionId) -> usize {
 }
 
 #[test]
-fn pieces_of_a_body_leave_as_one_at_the_end_of_the_turn() {
-    let (server, mut driver, id, pieces) = joined(128 * 1024);
-    let (last, large) = pieces.split_last().unwrap();
-    for (piece, held) in large.iter().zip([64, 128]) {
-        assert_eq!(driver.write(id, piece), Wrote::Taken);
-        assert_eq!(unsent(&driver, id), held * 1024);
+fn pieces_of_a_long_body_leave_as_one_at_the_end_of_the_turn() {
+    let (server, mut driver, id) = long(BEFORE + 2 * PIECE);
+    for held in [PIECE, 2 * PIECE] {
+        assert_eq!((driver.write(id, &piece()), unsent(&driver, id)), (Wrote::Taken, held));
     }
     server.open("read");
     driver.environment.scatter();
-    // Too small to be worth it, it leaves at once, behind the others.
-    driver.write(id, last);
     driver.until_received(id, OK);
-    assert!(server.seen().contains(&Seen::Body(0, 128 * 1024)));
+    assert!(server.seen().contains(&Seen::Body(0, BEFORE + 2 * PIECE)));
+}
+
+#[test]
+fn short_body_leaves_at_once() {
+    let server = FaultServer::start("slow_reader");
+    let mut driver = Driver::new(options());
+    let id = driver.open(&server);
+    driver.environment.begin_telling(false);
+    assert_eq!((driver.write(id, &post(&piece())), unsent(&driver, id)), (Wrote::Taken, 0));
 }
 
 #[test]
 fn no_more_of_a_body_is_held_back_than_leaves_in_one_call() {
-    let (server, mut driver, id, pieces) = joined(LARGE);
-    let held: Vec<_> = pieces.iter().take(5).map(|piece| (driver.write(id, piece), unsent(&driver, id))).collect();
-    assert_eq!(held[3], (Wrote::Taken, 256 * 1024));
-    assert!(held[4].1 < 320 * 1024, "{held:?}");
+    let (server, mut driver, id) = long(LARGE);
+    let mut write = || (driver.write(id, &piece()), unsent(&driver, id));
+    let held: Vec<_> = (0..5).map(|_| write()).collect();
+    assert_eq!(held[3], (Wrote::Taken, 4 * PIECE));
+    assert!(held[4].1 < 5 * PIECE, "{held:?}");
     // What the kernel has no room for is told of as ever.
-    let last = pieces.iter().skip(5).map(|piece| driver.write(id, piece)).last();
-    assert_eq!(last, Some(Wrote::Pending));
+    let rest = (LARGE - BEFORE) / PIECE - 5;
+    assert_eq!((0..rest).map(|_| write().0).last(), Some(Wrote::Pending));
     driver.environment.scatter();
     server.open("read");
     driver.until_received(id, OK);
@@ -200,23 +217,19 @@ fn no_more_of_a_body_is_held_back_than_leaves_in_one_call() {
 
 #[test]
 fn what_was_called_taken_leaves_before_the_connection_is_closed() {
-    let (server, mut driver, id, pieces) = joined(16 * 1024);
-    assert_eq!(driver.write(id, &pieces[0]), Wrote::Taken);
+    let (server, mut driver, id) = long(BEFORE + PIECE);
+    assert_eq!((driver.write(id, &piece()), unsent(&driver, id)), (Wrote::Taken, PIECE));
     driver.close(id, CloseReason::Destroyed);
     server.open("read");
-    server.wait_for(&Seen::Body(0, 16 * 1024));
+    server.wait_for(&Seen::Body(0, BEFORE + PIECE));
 }
 
 #[test]
 fn connection_whose_answer_came_before_its_request_had_left_is_kept() {
-    let server = FaultServer::start("two_exchanges");
-    let mut driver = Driver::new(options());
-    let id = driver.open(&server);
-    driver.exchange(id, OK);
-    driver.environment.begin_telling(false);
-    assert_eq!(driver.write(id, &vec![b'\n'; 16 * 1024]), Wrote::Taken);
-    assert_eq!(driver.release(id), Some(Release::Kept));
-    assert_eq!(unsent(&driver, id), 0);
+    let (server, mut driver, id) = long(BEFORE + PIECE);
+    assert_eq!((driver.write(id, &piece()), unsent(&driver, id)), (Wrote::Taken, PIECE));
+    server.open("read");
+    assert_eq!((driver.release(id), unsent(&driver, id)), (Some(Release::Kept), 0));
 }
 
 #[test]

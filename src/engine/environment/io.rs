@@ -19,7 +19,7 @@ const MOST_GATHERED: usize = 4096;
 /// A piece of a body that is worth a copy, if it then leaves with those that follow it.
 const LEAST_JOINED: usize = 16 * 1024;
 
-/// So much of a body leaves in one call.
+/// So much of a body leaves in one call, once as much has left: what is short is not kept waiting.
 const MOST_JOINED: usize = 256 * 1024;
 
 /// Connections in use whose answers may have come by the end of a turn, and that are told of beside the idle ones.
@@ -74,15 +74,16 @@ impl<W> Connection<W> {
     /// Whether a piece of a body may wait for the end of the turn, and be called taken, unless the kernel has no room. What is
     /// shared gathers by itself.
     fn may_join(&self, length: usize) -> bool {
+        let is_long = self.exchange.bytes_written >= MOST_JOINED as u64;
         let may_have_room = self.is_gathered || self.output.is_empty();
         let fits = length >= LEAST_JOINED && self.output.unsent().len() + length <= MOST_JOINED;
-        may_have_room && fits && self.shared.is_none() && self.open().is_some()
+        is_long && may_have_room && fits && self.shared.is_none() && self.open().is_some()
     }
 }
 
 impl<R: Reactor> Environment<R> {
     /// From here to [`scatter`](Self::scatter) a turn's events are told, and a reader that pauses for a moment is polled on.
-    /// Pieces of a body are held back to leave as one; if it `gathers`, heads of requests are too, so that a turn's requests
+    /// Pieces of a long body are held back to leave as one; if it `gathers`, heads of requests are too, so that a turn's requests
     /// leave together.
     pub fn begin_telling(&mut self, gathers: bool) {
         self.telling = true;
