@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 import { after, describe, test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import undici from 'undici'
 import { FetchAgent } from '../index.mjs'
 import { both, limits, own } from './support/dispatchers.mjs'
@@ -266,3 +268,24 @@ describe('a proxy', () => {
     }
   }, { start: () => scripted((socket, head) => socket.write(ok(head))) })
 })
+
+// fetch holds on to `abort` where only a full collection reaches, and would to all of the exchange.
+own('abort_that_somebody_keeps_does_not_hold_an_exchange_that_is_over', async ({ agent, origin }) => {
+  setFlagsFromString('--expose-gc')
+  const gc = runInNewContext('gc')
+  const asked = () => new Promise((resolve, reject) => {
+    const body = new Uint8Array(1000)
+    const held = new WeakRef(body.buffer) // the handler, which `abort` has, must not have the body
+    let abort
+    agent.dispatch({ origin, path: '/', method: 'POST', body }, {
+      onConnect: (given) => { abort = given },
+      onHeaders: () => true,
+      onData: () => true,
+      onComplete: () => resolve({ abort, held }),
+      onError: reject
+    })
+  })
+  const { abort, held } = await asked()
+  await until(() => { gc(); return held.deref() === undefined })
+  abort() // too late to be heard
+}, { start: () => scripted((socket) => socket.write(ok())) })

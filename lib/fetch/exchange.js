@@ -270,6 +270,7 @@ class Exchange {
 
   #end () {
     this.isOver = true
+    this.#controller._ended()
     this.#pool.settled(this)
   }
 

@@ -58,13 +58,18 @@ const toObject = (pairs) => {
   return object
 }
 
-/** What a newer handler controls its exchange by; an older one gets `abort` and `resume` of it. */
+const NONE = []
+
+/**
+ * What a newer handler controls its exchange by; an older one gets `abort` and `resume` of it. The platform's fetch holds on to
+ * those where only a full collection reaches, so nothing hangs on them once the exchange is over.
+ */
 class Controller {
   #exchange
   #paused = false
   reason = null
-  #head = []
-  #trailers = []
+  #head = NONE
+  #trailers = NONE
   #rawHeaders
   #rawTrailers
 
@@ -84,20 +89,22 @@ class Controller {
   pause () {
     if (this.#paused) return
     this.#paused = true
-    this.#exchange.flow(false)
+    this.#exchange?.flow(false)
   }
 
   resume () {
     if (!this.#paused) return
     this.#paused = false
-    this.#exchange.flow(true)
+    this.#exchange?.flow(true)
   }
 
   abort (reason) {
-    if (this.reason !== null || this.#exchange.isOver) return
+    if (this.reason !== null || this.#exchange === undefined) return
     this.reason = reason ?? new RequestAbortedError()
     this.#exchange.abort(this.reason)
   }
+
+  _ended () { this.#exchange = undefined }
 
   _heard (head) {
     this.#head = head
