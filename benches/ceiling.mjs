@@ -26,12 +26,6 @@ class Echo extends Duplex {
     setImmediate(() => this.push(ANSWER))
     done()
   }
-
-  setTimeout () { return this }
-
-  setNoDelay () { return this }
-
-  setKeepAlive () { return this }
 }
 
 export class CeilingAgent extends http.Agent {

@@ -43,10 +43,9 @@ async function measure (benchCase) {
   const rounds = []
   const count = Math.min(benchCase.rounds ?? Infinity, settings.rounds)
   const isMemory = benchCase.kind === 'memory'
-  const isRenewed = (i) => !isMemory && (i === 0 || benchCase.isRenewed)
   let clients = {}
   for (let i = 0; i < count; i++) {
-    if (isRenewed(i)) {
+    if (!isMemory && (i === 0 || benchCase.isRenewed)) {
       await endAll(clients)
       clients = await startClients(benchCase)
     }

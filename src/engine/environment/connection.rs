@@ -1,5 +1,6 @@
 //! One place in the pool: its state, its link to the peer, its exchange.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -259,16 +260,25 @@ impl<W> Connection<W> {
         }
     }
 
-    /// Gives the kernel what was called taken, as far as it has room.
-    pub(super) fn hurry(&mut self) {
-        if std::mem::take(&mut self.is_gathered)
-            && self.shared.is_none()
-            && let Link::Open(open) = &mut self.link
-        {
-            // Whoever is done with a connection has no use for its errors.
-            let count = open.transport.send(self.output.unsent()).unwrap_or_default();
+    /// Gives the kernel the output, as far as it has room.
+    pub(super) fn send_output(&mut self) -> io::Result<()> {
+        let Link::Open(open) = &mut self.link else { return Ok(()) };
+        while !self.output.is_empty() {
+            let count = open.transport.send(self.output.unsent())?;
+            if count == 0 {
+                break;
+            }
             self.output.advance(count);
             self.bytes_written += count as u64;
+            self.exchange.bytes_written += count as u64;
+        }
+        Ok(())
+    }
+
+    /// Does so with what was called taken, of a connection that somebody is done with, and has no use for errors of.
+    pub(super) fn hurry(&mut self) {
+        if std::mem::take(&mut self.is_gathered) && self.shared.is_none() {
+            drop(self.send_output());
         }
     }
 

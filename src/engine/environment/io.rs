@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::connection::{Connection, Link, Open, State};
+use super::connection::{Connection, Link, State};
 use super::death::Death;
 use super::{Environment, Event, Slabs};
 use crate::engine::pool::{CloseReason, ConnectionId};
@@ -418,22 +418,17 @@ impl<R: Reactor> Environment<R> {
     fn flush_quietly(&mut self, id: ConnectionId) -> Wrote {
         self.verify(id);
         let Some(connection) = self.connections.get_mut(id.0 as usize) else { return Wrote::Failed(libc::EPIPE) };
-        let Link::Open(Open { transport, .. }) = &mut connection.link else { return Wrote::Pending };
+        if connection.open().is_none() {
+            return Wrote::Pending;
+        }
         connection.is_gathered = false;
-        let wrote = loop {
-            if connection.output.is_empty() {
+        let wrote = match connection.send_output() {
+            Ok(()) if connection.output.is_empty() => {
                 connection.is_awaited = false;
-                break Wrote::Taken;
+                Wrote::Taken
             }
-            match transport.send(connection.output.unsent()) {
-                Ok(0) => break Wrote::Pending,
-                Ok(count) => {
-                    connection.output.advance(count);
-                    connection.bytes_written += count as u64;
-                    connection.exchange.bytes_written += count as u64;
-                }
-                Err(error) => break Wrote::Failed(errno(&error)),
-            }
+            Ok(()) => Wrote::Pending,
+            Err(error) => Wrote::Failed(errno(&error)),
         };
         if let Wrote::Failed(errno) = wrote {
             if self.survives_write_failure(id, errno) {
