@@ -180,7 +180,8 @@ impl<R: Reactor> Environment<R> {
         if self.connection(id).is_none_or(|connection| connection.target.is_none()) {
             return false;
         }
-        self.settle(id, &policy, CloseReason::Error, Evidence::NotWritten, trouble.errno(), false)
+        let (errno, connected) = (trouble.errno(), trouble.was_connected());
+        self.settle(id, &policy, CloseReason::Error, Evidence::NotWritten, errno, connected)
     }
 
     pub(super) fn settle(

@@ -55,6 +55,13 @@ impl Trouble {
             Self::Insecure(insecure) => insecure.failure.errno(),
         }
     }
+
+    /// Whether the peer had accepted: a reset is told as a refusal before that, and afterwards by these numbers, of a
+    /// connection that nobody has looked at yet (`tcp_reset` in Linux).
+    pub(super) fn was_connected(&self) -> bool {
+        let is_reset = |failure: &Failure| matches!(failure.errno, libc::ECONNRESET | libc::EPIPE);
+        matches!(self, Self::Failed(failures) if failures.iter().any(is_reset))
+    }
 }
 
 impl<R: Reactor> Environment<R> {

@@ -2,6 +2,12 @@
 
 use super::*;
 
+/// What the background says of one attempt that failed, or of none.
+pub(super) fn failed(errno: Option<i32>) -> News {
+    let failure = |errno| Failure { syscall: "connect", errno, address: None, local: None };
+    News::Failed(errno.map(failure).into_iter().collect())
+}
+
 impl World {
     pub(super) fn new(limits: Limits) -> Self {
         let mut environment = Environment::new(Mock::default(), Silent);
@@ -111,8 +117,8 @@ impl World {
                 self.reserved(origin, id)?;
             }
             Step::Open(at) => self.pick(at, unopened).into_iter().for_each(|id| self.open(id)),
-            Step::Fail(at) => {
-                self.pick(at, unopened).into_iter().for_each(|id| self.settle(id, News::Failed(Vec::new())));
+            Step::Fail(at, errno) => {
+                self.pick(at, unopened).into_iter().for_each(|id| self.settle(id, failed(errno)));
             }
             Step::Adopt(at) => {
                 if let Some(id) = self.pick(at, &[Reserved]) {

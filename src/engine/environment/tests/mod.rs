@@ -5,14 +5,15 @@ mod doubles;
 mod driving;
 
 use super::*;
-use crate::engine::connect::{Family, News, Order, Place, Target};
+use crate::engine::connect::{Failure, Family, News, Order, Place, Target};
 use crate::engine::doorbell::Doorbell;
 use crate::engine::lifetime;
 use crate::engine::pool::{CloseReason, Limits, Release};
-use crate::engine::retry::Policy;
+use crate::engine::retry::{Evidence, Policy};
 use crate::engine::transport::Knobs;
 use crate::engine::transport::Transport;
 use doubles::{Mock, Room, Silent};
+use driving::failed;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use socket2::{Domain, Socket, Type};
@@ -53,7 +54,7 @@ enum Step {
     Checkout(usize, bool),
     ReserveAnyway(usize),
     Open(Index),
-    Fail(Index),
+    Fail(Index, Option<i32>),
     Adopt(Index),
     Write(Index),
     PeerSpeaks(Index),
@@ -77,7 +78,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(origin, idempotent)| Step::Checkout(origin, idempotent)),
         1 => (0usize..3).prop_map(Step::ReserveAnyway),
         24 => at().prop_map(Step::Open),
-        1 => at().prop_map(Step::Fail),
+        1 => (at(), prop_oneof![Just(None), Just(Some(libc::ECONNREFUSED)), Just(Some(libc::ECONNRESET))])
+            .prop_map(|(at, errno)| Step::Fail(at, errno)),
         1 => at().prop_map(Step::Adopt),
         18 => at().prop_map(Step::Write),
         10 => at().prop_map(Step::PeerSpeaks),
@@ -141,4 +143,19 @@ fn poll_of_a_paused_reader_stops_at_once_or_when_the_turn_has_been_told() -> Res
     world.environment.set_flowing(id, false);
     assert!(!reads(&world), "nothing is being told");
     world.end()
+}
+
+#[test]
+fn connection_reset_as_it_opened_is_opened_again_at_once_and_one_that_timed_out_after_a_wait()
+-> Result<(), TestCaseError> {
+    let mut world = World::new(Limits { queue_limit: 3, ..Limits::default() });
+    let origin = world.origins[0];
+    for (errno, counted) in [(libc::ECONNRESET, (1, 0)), (libc::ETIMEDOUT, (1, 1))] {
+        let id = world.environment.reserve_anyway(world.agent, origin, world.now);
+        world.reserved(origin, id)?;
+        world.settle(id, failed(Some(errno)));
+        let tally = world.environment.agents[world.agent.0 as usize].tally(origin);
+        assert_eq!((tally.replays[Evidence::NotWritten as usize], tally.retries), counted);
+    }
+    world.hear()
 }
