@@ -12,8 +12,15 @@ import undici from 'undici'
 import { FetchAgent } from '../index.mjs'
 import { both, limits, own } from './support/dispatchers.mjs'
 import { dispatched } from './support/dispatching.mjs'
-import { ok, scripted } from './support/servers.mjs'
+import { httpServer, ok, scripted } from './support/servers.mjs'
 import { turns, until } from './support/wait.mjs'
+
+own('says_a_head_of_any_length', async ({ agent, origin }) => {
+  for (const length of [...Array.from({ length: 160 }, (_, n) => 1920 + n), 12_000]) {
+    const { body } = await dispatched(agent, { origin, path: `/${'x'.repeat(length)}z` })
+    assert.equal(body, `${length + 2} z`)
+  }
+}, { start: () => httpServer((req, res) => res.end(`${req.url.length} ${req.url.at(-1)}`)) })
 
 describe('a composed dispatcher', () => {
   const noting = (seen, name) => (dispatch) => (opts, handler) => {

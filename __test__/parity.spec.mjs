@@ -30,6 +30,17 @@ parity('gets_in_sequence_reuse_the_socket', async (run) => {
   run.note('accepted', server.accepted.length)
 })
 
+parity('head_of_any_length_arrives_whole', async (run) => {
+  const server = await run.http((req, res) => res.end(`${req.url.length} ${req.url.at(-1)}`))
+  const agent = run.agent()
+  const lengths = [...Array.from({ length: 160 }, (_, n) => 1920 + n), 12_000]
+  for (const length of lengths) {
+    const req = run.get(`${length}`, to(server, agent, { path: `/${'x'.repeat(length)}z` }))
+    await run.done(req)
+    await run.released(req.socket)
+  }
+})
+
 parity('request_made_in_the_end_listener_of_another_opens_or_reuses_alike', async (run) => {
   const server = await run.http((req, res) => res.end('x'.repeat(100)))
   const agent = run.agent()

@@ -11,6 +11,7 @@ use napi_derive::napi;
 
 use super::bridge::Bridge;
 use super::environment::{NativeEnvironment, lease_number, waiter_number};
+use super::js;
 use crate::engine::environment::{AgentId, Wrote};
 use crate::engine::http::{Limits, Misfit, RequestHead};
 use crate::engine::pool::{ConnectionId, OriginId, Release};
@@ -115,7 +116,7 @@ fn release(bridge: &Bridge, (id, reusable): (u32, bool)) -> Result<f64> {
 
 fn write_string(bridge: &Bridge, (id, text, is_utf8, more): (u32, JsString<'_>, bool, bool)) -> Result<i32> {
     let write = |bytes: &[u8]| bridge.call(|engine| wrote(engine.write(ConnectionId(id), bytes, more)));
-    if is_utf8 { write(text.into_utf8()?.as_slice()) } else { write(text.into_latin1()?.as_slice()) }
+    if is_utf8 { write(text.into_utf8()?.as_slice()) } else { js::with_latin1(text, write)? }
 }
 
 fn write_bytes(bridge: &Bridge, (id, bytes, more): (u32, Uint8ArraySlice<'_>, bool)) -> Result<i32> {
@@ -123,7 +124,7 @@ fn write_bytes(bridge: &Bridge, (id, bytes, more): (u32, Uint8ArraySlice<'_>, bo
 }
 
 fn speak(bridge: &Bridge, (id, text, has_body, max_head): (u32, JsString<'_>, bool, u32)) -> Result<i32> {
-    let text = Bytes::copy_from_slice(text.into_latin1()?.as_slice());
+    let text = js::with_latin1(text, Bytes::copy_from_slice)?;
     let limits = Limits { head: max_head as usize };
     bridge.call(|engine| {
         let spoken = RequestHead::parse(&text).and_then(|head| engine.speak(ConnectionId(id), head, has_body, limits));

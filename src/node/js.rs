@@ -83,6 +83,25 @@ impl Callback {
     }
 }
 
+/// Has `work` read a string's bytes in Latin-1, of a short one without memory of its own.
+#[cfg(not(test))] // as `hot`, which alone calls it
+pub(super) fn with_latin1<T>(text: napi::JsString<'_>, work: impl FnOnce(&[u8]) -> T) -> Result<T> {
+    const SHORT: usize = 2048;
+    let value = text.value();
+    let mut short = [0_u8; SHORT];
+    let mut length = 0;
+    let memory = short.as_mut_ptr().cast();
+    // SAFETY: `text` is a live string of its environment, and N-API writes no more than `SHORT` bytes, a NUL among them.
+    check_status!(unsafe {
+        sys::napi_get_value_string_latin1(value.env, value.value, memory, SHORT, &raw mut length)
+    })?;
+    match short.get(..length) {
+        Some(bytes) if length + 1 < SHORT => Ok(work(bytes)),
+        // As much as there was room for.
+        Some(_) | None => text.into_latin1().map(|text| work(text.as_slice())),
+    }
+}
+
 /// Tells `uncaughtException` of an error. Nothing is left to do if JavaScript cannot run any more.
 pub(super) fn throw_uncaught(env: &Env, error: &Unknown<'_>) {
     // SAFETY: `error` is a live value of `env`: JavaScript is making this call.
