@@ -9,7 +9,7 @@ const { ForeignPlace, Place, placeOf } = require('./place.js')
 const { validate } = require('./connect.js')
 const { report } = require('./diagnostics.js')
 const { countingAgent } = require('./agentkeepalive.js')
-const { addTo, removeFrom } = require('./maps.js')
+const { addTo, removeFrom, takeFrom } = require('./maps.js')
 const { contextFor } = require('./tls/context.js')
 const { numberOf } = require('./tls/fingerprint.js')
 const { merge, Origins } = require('./origins.js')
@@ -137,7 +137,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
   /** Takes a socket out of the maps; the engine's room for it is free when it has closed. */
   removeSocket (socket, options) {
     const name = this.getName(options)
-    removeFrom(this.sockets, name, socket)
+    takeFrom(this.sockets, name, socket)
     if (!socket.writable) removeFrom(this.freeSockets, name, socket)
   }
 
@@ -376,7 +376,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     const { socket, options, origin } = place
     report(place, 'close')
     this.removeSocket(socket, options)
-    removeFrom(this.sockets, origin.name, socket)
+    takeFrom(this.sockets, origin.name, socket)
     removeFrom(this.freeSockets, origin.name, socket)
   }
 
@@ -457,7 +457,7 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
     socket._httpMessage = null
     if (place.isForeign) socket.unref?.()
     else socket._released()
-    removeFrom(this.sockets, origin.name, socket)
+    takeFrom(this.sockets, origin.name, socket)
     addTo(this.freeSockets, origin.name, socket)
   }
 

@@ -22,6 +22,16 @@ const removeFrom = (map, name, item) => {
   if (list.length === 0) delete map[name]
 }
 
+/** The same where the order says nothing: the last one takes its place. */
+const takeFrom = (map, name, item) => {
+  const list = map[name]
+  const at = list === undefined ? -1 : list.lastIndexOf(item)
+  if (at === -1) return
+  const last = list.pop()
+  if (at < list.length) list[at] = last
+  else if (at === 0) delete map[name]
+}
+
 /** The same text as the engine's property tables hold it: a made-up string is looked up there at every use. */
 const interned = (name) => Object.keys({ [name]: 0 })[0]
 
@@ -39,4 +49,4 @@ const remembering = (most, make) => {
   }
 }
 
-module.exports = { addTo, interned, remembering, removeFrom }
+module.exports = { addTo, interned, remembering, removeFrom, takeFrom }
