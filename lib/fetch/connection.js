@@ -8,7 +8,7 @@ const { isRefused, judge } = require('../tls/verdict.js')
 const channels = require('./channels.js')
 const { BodyPump, EXPECT_BODY, lengthOfNothing } = require('./body.js')
 const { ConnectTimeoutError, cutError, InformationalError, InvalidArgumentError, parserError, ResponseContentLengthMismatchError, SocketError, unsolicitedError } = require('./errors.js')
-const { bodyFollows, framingOf, writeHead } = require('./head.js')
+const { bodyFollows, framesOf, framingOf, keepAliveOf, readHead, writeHead } = require('./head.js')
 const { Patience } = require('./patience.js')
 const { toSocket } = require('./upgrade.js')
 
@@ -32,10 +32,9 @@ class Connection {
   #patience = new Patience(this)
   #isPaused = false
   #keepAliveHeader
-  /** The server says that it closes behind this answer, and how much of it has not come. */
-  #isLast = false
-  #lacks = 0
-  #isChunked = false
+  /** Headers of the answer that is under way, if it has a body, and how much of that has come. */
+  #answer
+  #came = 0
   /** The engine knows of the exchange. */
   #hasSpoken = false
   #pool
@@ -253,50 +252,28 @@ class Connection {
     const exchange = this.#exchange
     const { calls, number } = this._place
     if (exchange === undefined) return
-    const pairs = calls.takeHead(number).split('\n')
-    const statusText = pairs.shift()
+    const { statusText, pairs } = readHead(calls.takeHead(number))
     if (isUpgrade) return this.#upgrade(exchange, status, pairs, statusText)
-    let length = 0
+    const { method, bodyTimeout } = exchange.request
     if (status >= 200) {
-      length = this.#readHead(pairs)
-      this.#patience.forBody(exchange.request.bodyTimeout ?? this.#pool.limits.bodyTimeout)
+      this.#noteHint(pairs)
+      this.#patience.forBody(bodyTimeout ?? this.#pool.limits.bodyTimeout)
+      if (bodyFollows(method, status)) this.#answer = pairs
     }
-    this.#lacks = bodyFollows(exchange.request.method, status) ? length : 0
     exchange.head(status, pairs, statusText)
   }
 
-  /** Takes the server's hint, and answers the length that it says. */
-  #readHead (pairs) {
-    let said = 0
-    this.#isLast = false
-    for (let at = 0; at < pairs.length; at += 2) {
-      const { length } = pairs[at]
-      if (length !== 10 && length !== 14 && length !== 17) continue
-      const value = pairs[at + 1]
-      switch (pairs[at].toLowerCase()) {
-        case 'keep-alive':
-          if (value !== this.#keepAliveHeader) {
-            this.#keepAliveHeader = value
-            this._place.native.hint(this._place.number, value)
-          }
-          break
-        case 'connection':
-          this.#isLast ||= /\bclose\b/i.test(value)
-          break
-        case 'content-length':
-          said = Number(value)
-          break
-        case 'transfer-encoding':
-          this.#isChunked = true
-      }
-    }
-    return said
+  #noteHint (pairs) {
+    const value = keepAliveOf(pairs)
+    if (value === undefined || value === this.#keepAliveHeader) return
+    this.#keepAliveHeader = value
+    this._place.native.hint(this._place.number, value)
   }
 
   _received (chunk) {
     if (!this.#hasSpoken) return this.#fail(unsolicitedError())
     this.bytesRead += chunk.length
-    this.#lacks -= chunk.length
+    this.#came += chunk.length
     this.#patience.restart()
     this.#exchange?.data(chunk)
   }
@@ -329,10 +306,15 @@ class Connection {
   }
 
   _ended () {
-    // As undici has it: of one that was to be the last.
-    if (this.#isLast && this.#isChunked) this._broke(cutError())
-    else if (this.#isLast && this.#lacks > 0) this._broke(new ResponseContentLengthMismatchError())
-    else this._broke(new SocketError('other side closed', this.facts))
+    this._broke(this.#cutShort() ?? new SocketError('other side closed', this.facts))
+  }
+
+  /** As undici has it: of an answer that was to be the last. */
+  #cutShort () {
+    if (this.#answer === undefined) return undefined
+    const { isLast, isChunked, length } = framesOf(this.#answer)
+    if (isLast && isChunked) return cutError()
+    return isLast && this.#came < length ? new ResponseContentLengthMismatchError() : undefined
   }
 
   _failed (syscall, errno) {
@@ -377,7 +359,8 @@ class Connection {
 
   #leave (exchange) {
     this.#exchange = undefined
-    this.#isChunked = false
+    this.#answer = undefined
+    this.#came = 0
     exchange.connection = undefined
     this.#stopWaiting()
     const pump = this.#pump

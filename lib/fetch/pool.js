@@ -24,7 +24,7 @@ const MOST_SESSIONS = 100
 const gate = (isOpen) => {
   const waiting = []
   const look = () => {
-    if (isOpen()) for (const resolve of waiting.splice(0)) resolve()
+    if (waiting.length > 0 && isOpen()) for (const resolve of waiting.splice(0)) resolve()
   }
   const wait = () => new Promise((resolve) => {
     waiting.push(resolve)
