@@ -3,9 +3,6 @@
 /// So much memory stays with a connection in use: as it is filled again and again, it would be had anew each time.
 const MOST_KEPT: usize = 512 * 1024;
 
-/// What an idle connection keeps: a request head's worth.
-const KEPT_IDLE: usize = 4096;
-
 /// Bytes that the kernel has not taken yet.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
@@ -34,18 +31,15 @@ impl Output {
     pub(crate) fn advance(&mut self, count: usize) {
         self.sent += count;
         if self.is_empty() {
-            self.empty(MOST_KEPT);
+            self.bytes.clear();
+            self.bytes.shrink_to(MOST_KEPT);
+            self.sent = 0;
         }
     }
 
+    /// Without its memory too: of many idle connections even a little would be much.
     pub(crate) fn clear(&mut self) {
-        self.empty(KEPT_IDLE);
-    }
-
-    fn empty(&mut self, most_kept: usize) {
-        self.bytes.clear();
-        self.bytes.shrink_to(most_kept);
-        self.sent = 0;
+        self.replace(Vec::new());
     }
 
     pub(crate) fn replace(&mut self, bytes: Vec<u8>) {
