@@ -12,7 +12,7 @@ import undici from 'undici'
 import { FetchAgent } from '../index.mjs'
 import { both, limits, own } from './support/dispatchers.mjs'
 import { dispatched } from './support/dispatching.mjs'
-import { httpServer, ok, scripted } from './support/servers.mjs'
+import { hinting, httpServer, ok, scripted } from './support/servers.mjs'
 import { turns, until } from './support/wait.mjs'
 
 own('says_a_head_of_any_length', async ({ agent, origin }) => {
@@ -21,6 +21,11 @@ own('says_a_head_of_any_length', async ({ agent, origin }) => {
     assert.equal(body, `${length + 2} z`)
   }
 }, { start: () => httpServer((req, res) => res.end(`${req.url.length} ${req.url.at(-1)}`)) })
+
+own('takes_a_hint_that_came_in_two_headers', async ({ agent, origin }) => {
+  await dispatched(agent, { origin })
+  await until(() => agent.stats().closed.hint === 1)
+}, { start: hinting('Keep-Alive: timeout=1\r\nKeep-Alive: max=9\r\n') })
 
 describe('a composed dispatcher', () => {
   const noting = (seen, name) => (dispatch) => (opts, handler) => {

@@ -17,20 +17,6 @@ const { isMended, policyOfRequest } = require('./retry.js')
 const { placeNumber, WAITERS } = require('./leases.js')
 const { TransientMap } = require('./transient.js')
 
-const KEEP_ALIVE = 'keep-alive'
-
-/** The header of that name, without making `res.headers` of them all. */
-const keepAliveOf = (res) => {
-  const raw = res?.rawHeaders
-  if (raw === undefined) return undefined
-  let value
-  for (let n = 0; n < raw.length; n += 2) {
-    if (raw[n].length !== KEEP_ALIVE.length || raw[n].toLowerCase() !== KEEP_ALIVE) continue
-    value = value === undefined ? raw[n + 1] : `${value}, ${raw[n + 1]}`
-  }
-  return value
-}
-
 const isIdempotent = (req, retry) => retry.methods.has(req.method) ||
   Boolean(req.hasHeader?.('idempotency-key') || req.hasHeader?.('x-idempotency-key'))
 
@@ -440,11 +426,8 @@ const pooledAgent = (Base, { protocol, Socket, fields = [] }, nodeCreateConnecti
 
   #noteHint (place) {
     const { socket } = place
-    const header = keepAliveOf(socket._httpMessage?.res)
-    if (header !== undefined && header !== place.hint) {
-      place.hint = header
-      this.#native.hint(place.number, header)
-    }
+    const raw = socket._httpMessage?.res?.rawHeaders // `headers` would be made of them all
+    if (raw !== undefined) place.noteHint(raw)
     const own = socket.freeSocketTimeout ?? socket.freeSocketKeepAliveTimeout
     if (own !== undefined) {
       this.#native.setIdleTimeout(place.number, Number(own) || 0)

@@ -15,6 +15,21 @@ const IDLE_ENDS_ARE_TOLD = Number(process.versions.node.split('.')[0]) < 22
 
 const foreign = new WeakMap()
 
+const KEEP_ALIVE = 'keep-alive'
+
+/** As long as `Connection`, which is nearly everywhere. */
+const isKeepAlive = (name) => name.length === KEEP_ALIVE.length && (name.charCodeAt(0) | 32) === KEEP_ALIVE.charCodeAt(0) &&
+  name.toLowerCase() === KEEP_ALIVE
+
+/** The header of that name, of headers in pairs. */
+const keepAliveOf = (pairs) => {
+  let value
+  for (let at = 0; at < pairs.length; at += 2) {
+    if (isKeepAlive(pairs[at])) value = value === undefined ? pairs[at + 1] : `${value}, ${pairs[at + 1]}`
+  }
+  return value
+}
+
 class Place {
   /** Leases so far. */
   requests = 0
@@ -60,6 +75,14 @@ class Place {
   seat (socket) {
     this.socket = socket
     socket._place = this
+  }
+
+  /** Tells the engine what an answer's headers, in pairs, say of the connection's time. */
+  noteHint (pairs) {
+    const header = keepAliveOf(pairs)
+    if (header === undefined || header === this.hint) return
+    this.hint = header
+    this.native.hint(this.number, header)
   }
 
   /** The engine has closed the idle connection below. */

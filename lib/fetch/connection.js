@@ -8,7 +8,7 @@ const { isRefused, judge } = require('../tls/verdict.js')
 const channels = require('./channels.js')
 const { BodyPump, EXPECT_BODY, lengthOfNothing } = require('./body.js')
 const { ConnectTimeoutError, cutError, InformationalError, InvalidArgumentError, parserError, ResponseContentLengthMismatchError, SocketError, unsolicitedError } = require('./errors.js')
-const { bodyFollows, framesOf, framingOf, keepAliveOf, readHead, writeHead } = require('./head.js')
+const { bodyFollows, framesOf, framingOf, readHead, writeHead } = require('./head.js')
 const { Patience } = require('./patience.js')
 const { toSocket } = require('./upgrade.js')
 
@@ -31,7 +31,6 @@ class Connection {
   #pump
   #patience = new Patience(this)
   #isPaused = false
-  #keepAliveHeader
   /** Headers of the answer that is under way, if it has a body, and how much of that has come. */
   #answer
   #came = 0
@@ -256,18 +255,11 @@ class Connection {
     if (isUpgrade) return this.#upgrade(exchange, status, pairs, statusText)
     const { method, bodyTimeout } = exchange.request
     if (status >= 200) {
-      this.#noteHint(pairs)
+      this._place.noteHint(pairs)
       this.#patience.forBody(bodyTimeout ?? this.#pool.limits.bodyTimeout)
       if (bodyFollows(method, status)) this.#answer = pairs
     }
     exchange.head(status, pairs, statusText)
-  }
-
-  #noteHint (pairs) {
-    const value = keepAliveOf(pairs)
-    if (value === undefined || value === this.#keepAliveHeader) return
-    this.#keepAliveHeader = value
-    this._place.native.hint(this._place.number, value)
   }
 
   _received (chunk) {

@@ -36,14 +36,6 @@ const readHead = (text) => {
 
 const isNamed = (name, wanted) => name.length === wanted.length && name.toLowerCase() === wanted
 
-/** An answer's `Keep-Alive` header, the last one. */
-const keepAliveOf = (pairs) => {
-  for (let at = pairs.length - 2; at >= 0; at -= 2) {
-    // `Connection` is as long, and nearly everywhere.
-    if ((pairs[at].charCodeAt(0) | 32) === 107 && isNamed(pairs[at], 'keep-alive')) return pairs[at + 1]
-  }
-}
-
 /** What frames an answer's body: whether its connection ends behind it, and what its headers say of its length. */
 const framesOf = (pairs) => {
   const frames = { isLast: false, isChunked: false, length: 0 }
@@ -59,4 +51,4 @@ const framesOf = (pairs) => {
 /** Of other answers, Content-Length is what the body would have been. */
 const bodyFollows = (method, status) => method !== 'HEAD' && status !== 204 && status !== 304
 
-module.exports = { bodyFollows, framesOf, framingOf, keepAliveOf, readHead, writeHead }
+module.exports = { bodyFollows, framesOf, framingOf, readHead, writeHead }
