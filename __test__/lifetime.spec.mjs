@@ -53,6 +53,14 @@ within('max_that_the_server_repeats_is_counted_down', hinting('Keep-Alive: max=2
   assertStats(await settled(agent), { opened: 2, requests: 6, reused: 4, closed: { hint: 2 } })
 })
 
+within('hint_counts_on_the_connection_that_a_replay_opened', () => scripted((socket, head, { connection, request }) => {
+  if (connection === 1 && request === 2) socket.destroy()
+  else socket.write(ok('x', 'Keep-Alive: max=2\r\n'))
+}), async ({ server, agent }) => {
+  for (let n = 0; n < 4; n++) await exchange(server, agent)
+  assertStats(await settled(agent), { opened: 2, requests: 4, closed: { hint: 1, peerFin: 1 } })
+})
+
 within('max_that_the_server_counts_down_is_not_counted_twice', () => scripted((socket, head, { request }) => {
   socket.write(ok('x', `Keep-Alive: timeout=60, max=${3 - request}\r\n`))
 }), async ({ server, agent }) => {

@@ -36,7 +36,7 @@ class Place {
   isIdle = false
   /** Taken out of the agent's maps before it closed. */
   isRemoved = false
-  /** The `Keep-Alive` header that the engine knows. */
+  /** The `Keep-Alive` header that the engine knows of the connection. */
   hint = undefined
   /** Under which its TLS sessions are kept. */
   sessionKey = undefined
@@ -103,6 +103,7 @@ class Place {
   /** The engine found the connection dead before the request had begun to leave; it leaves on a fresh one. */
   swapped () {
     const req = this.socket._httpMessage
+    this.hint = undefined // the new connection's has still to come
     this.socket._replaced()
     if (req) req.reusedSocket = false
   }
