@@ -240,6 +240,29 @@ describe('an answer', () => {
     assert.equal(ticksBefore, 0)
   }, { start: () => scripted((socket) => socket.write(chunks)) })
 
+  own('is_told_with_others_that_came_together_before_what_they_set_off', async ({ agent, origin }) => {
+    const order = []
+    const act = {
+      complete: () => {
+        order.push('complete')
+        queueMicrotask(() => order.push('set off'))
+      }
+    }
+    // The kernel may show one of them a turn later.
+    for (let tries = 0; tries < 20 && order.join() !== 'complete,complete,set off,set off'; tries++) {
+      order.length = 0
+      await Promise.all([dispatched(agent, { origin }, { act }), dispatched(agent, { origin }, { act })])
+    }
+    assert.deepEqual(order, ['complete', 'complete', 'set off', 'set off'])
+  }, {
+    start: () => {
+      const waiting = []
+      return scripted((socket) => {
+        if (waiting.push(socket) === 2) for (const asker of waiting.splice(0)) asker.write(ok())
+      })
+    }
+  })
+
   both('that_is_too_large_is_told_up_to_its_limit', async ({ agent, origin }) => {
     const { statusCode, body } = await undici.request(origin, { dispatcher: agent })
     assert.equal(statusCode, 200)

@@ -43,7 +43,6 @@ const RESET = 20
 const ROOM = 21
 const FELL_BACK = 22
 const NOTHING = 0
-const READ = -1
 
 // Undocumented, and there from Node 20 to 26: runs ticks and microtasks, as Node does between two of its callbacks.
 const tickCallback = process._tickCallback ?? (() => {})
@@ -77,25 +76,26 @@ class Environment {
   #deliver () {
     const table = this.#table
     const count = table[COUNT]
-    let before = NOTHING
-    let whose = -1
+    let wasSpoken
     while (table[CURSOR] < count) {
       const at = HEADER + ROW * table[CURSOR]++
       const kind = table[at]
-      if (before !== NOTHING && !(table[at + 1] === whose && this.#goesOn(before, kind, whose))) this.#runTicks()
+      const isSpoken = this.#isSpoken(kind, table[at + 1])
+      if (wasSpoken === false || (wasSpoken && !isSpoken)) this.#runTicks()
       // Large pieces are reads of their own.
-      before = kind === DATA && table[at + 3] >= LARGE ? READ : kind
-      whose = table[at + 1]
-      this.#dispatch(table[at], table[at + 1], table[at + 2], table[at + 3])
+      wasSpoken = isSpoken && !(kind === DATA && table[at + 3] >= LARGE)
+      this.#dispatch(kind, table[at + 1], table[at + 2], table[at + 3])
     }
     // Only now has everybody seen what the old ones hold.
     if (table[WANTED]) this.#lendSlabs()
   }
 
-  /** Whether it is a part of the same answer that came together with the one before: they are told together. */
-  #goesOn (before, kind, number) {
-    if (kind !== DATA) return kind === COMPLETE
-    return before === HEAD || (before === DATA && this.places[number]?.socket.isSpoken === true)
+  /**
+   * Whether it is for a dispatcher's handler. What there is for those is told together, as what they set off is then of one
+   * kind, and much faster (docs/architecture.md, section 2); who listens to a socket hears each by itself, as in Node.
+   */
+  #isSpoken (kind, number) {
+    return kind !== GAVE_UP && kind !== ROOM && this.places[number]?.socket.isSpoken === true
   }
 
   #runTicks () {
