@@ -65,7 +65,7 @@ class FetchAgent extends EventEmitter {
       if (!opts || typeof opts !== 'object') throw new InvalidArgumentError('opts must be an object.')
       if (this.#isDestroyed) throw new ClientDestroyedError()
       if (this.#closing) throw new ClientClosedError()
-      const options = asked(opts)
+      const options = asked(opts, handler)
       const origin = originOf(options)
       validateHandler(handler, options)
       const request = new Request(options, origin)

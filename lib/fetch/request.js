@@ -97,11 +97,16 @@ const ASKED = {
   maxRedirections: undefined
 }
 
+/** A literal, as fetch's handler is, and its options; or a handler of holdfast's own. */
+const isWrittenOut = (handler) => handler.onHead !== undefined || Object.getPrototypeOf(handler) === Object.prototype
+
 /**
  * The same options in an object of one shape. undici spreads each request's options into an object that Node 20's V8 gives
- * a shape of its own, and to mention those by name thirty times is a tenth of a request.
+ * a shape of its own, and to mention those by name thirty times is a tenth of a request. Those that are written out next to
+ * their handler have one shape anyway.
  */
-const asked = (options) => {
+const asked = (options, handler) => {
+  if (isWrittenOut(handler)) return options
   const prototype = Object.getPrototypeOf(options)
   if (prototype !== Object.prototype && prototype !== null) return options // may have getters, which no loop finds
   const same = { ...ASKED }
