@@ -14,15 +14,6 @@ use crate::engine::transport::Received;
 /// A read for hyper.
 pub(super) const READ: usize = 64 * 1024;
 
-/// Copies as much as there is room for; answers how much.
-pub(super) fn copy_as_fits(from: &[u8], room: &mut [u8]) -> usize {
-    let count = room.len().min(from.len());
-    if let (Some(to), Some(from)) = (room.get_mut(..count), from.get(..count)) {
-        to.copy_from_slice(from);
-    }
-    count
-}
-
 impl<R: Reactor> Environment<R> {
     /// Begins an exchange on a leased connection. Of a request that `has_body` nothing leaves before a part of that does.
     /// News: `Head`, `Data`, then `Complete` or `Broken`, or what ends any connection.
@@ -118,7 +109,8 @@ impl<R: Reactor> Environment<R> {
             let may_have_more = is_done
                 && match self.pass_once(id, slabs) {
                     Some(Read::NoRoom) => return false,
-                    Some(read) => read == Read::Full,
+                    // Behind the body comes nothing that was asked for.
+                    Some(read) => read == Read::Full && self.past(id) > 0,
                     None => self.hear_once(id),
                 };
             is_done = is_done && self.progress(id, Some(slabs));
@@ -236,8 +228,7 @@ impl<R: Reactor> Environment<R> {
                     else {
                         return true;
                     };
-                    let count = copy_as_fits(speaker.chunk(), room);
-                    speaker.advance_chunk(count);
+                    let count = speaker.take_chunk(room);
                     self.tell_data(id, slabs, count);
                 }
             }

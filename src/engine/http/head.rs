@@ -138,8 +138,8 @@ pub(super) struct AnswerHead {
     pub(super) text: Vec<u8>,
     /// Its bytes.
     pub(super) length: usize,
-    /// So many bytes of its body need not go through hyper, if hyper says that there is one.
-    pub(super) past: u64,
+    /// How many bytes of a body follow, where that is said once and plainly: hyper has no need of them.
+    pub(super) past: Option<u64>,
     /// What is wrong with it by more than HTTP's grammar.
     pub(super) verdict: Result<(), Breakage>,
 }
@@ -149,14 +149,13 @@ const CONTENT_LENGTH: &str = "content-length";
 /// The headers that say where a message ends, and whether the connection does: all that hyper needs.
 const FRAMING: [&str; 3] = ["connection", CONTENT_LENGTH, "transfer-encoding"];
 
-/// Of a body that is longer than `LONG` hyper gets its last bytes, so many of them: the others would go into its buffer and
-/// out of it only to be counted.
-pub(super) const TAIL: u64 = 64 * 1024;
-const LONG: u64 = 4 * TAIL;
+/// What hyper hears of an answer whose body goes past it.
+const BODILESS: StatusCode = StatusCode::NO_CONTENT;
 
 impl AnswerHead {
-    /// The first head in `bytes`, once it is whole; `framing` becomes the same without what hyper has no use for.
-    pub(super) fn parse(bytes: &[u8], framing: &mut Vec<u8>) -> httparse::Result<Self> {
+    /// The first head in `bytes`, once it is whole; `framing` becomes the same without what hyper has no use for, and if a
+    /// body of known length `may_pass` by hyper, without that.
+    pub(super) fn parse(bytes: &[u8], may_pass: bool, framing: &mut Vec<u8>) -> httparse::Result<Self> {
         framing.clear();
         let (mut few, mut many) = ([MaybeUninit::uninit(); 64], Vec::new());
         let config = ParserConfig::default();
@@ -172,20 +171,20 @@ impl AnswerHead {
         let version: &[u8] = if is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " };
         let mut text = Vec::with_capacity(length);
         text.extend_from_slice(answer.reason.unwrap_or_default().as_bytes());
+        let past = if may_pass && may_have_body(status) { length_of(answer.headers) } else { None };
+        let framed = if past.is_some() { BODILESS } else { status };
         // hyper keeps a reason that it would not have written itself.
-        let reason = status.canonical_reason().unwrap_or_default();
-        let past = past(answer.headers);
-        let tail = TAIL.to_string();
+        let reason = framed.canonical_reason().unwrap_or_default();
         let mut frame = |parts: [&[u8]; 4]| parts.iter().for_each(|part| framing.extend_from_slice(part));
-        frame([version, status.as_str().as_bytes(), b" ", reason.as_bytes()]);
+        frame([version, framed.as_str().as_bytes(), b" ", reason.as_bytes()]);
         for Header { name, value } in answer.headers.iter() {
             text.push(b'\n');
             text.extend_from_slice(name.as_bytes());
             text.push(b'\n');
             text.extend_from_slice(value);
-            if FRAMING.iter().any(|needed| needed.eq_ignore_ascii_case(name)) {
-                let is_cut = past > 0 && name.eq_ignore_ascii_case(CONTENT_LENGTH);
-                frame([b"\r\n", name.as_bytes(), b": ", if is_cut { tail.as_bytes() } else { value }]);
+            let is_needed = FRAMING.iter().any(|needed| needed.eq_ignore_ascii_case(name));
+            if is_needed && !(past.is_some() && name.eq_ignore_ascii_case(CONTENT_LENGTH)) {
+                frame([b"\r\n", name.as_bytes(), b": ", value]);
             }
         }
         framing.extend_from_slice(b"\r\n\r\n");
@@ -222,13 +221,17 @@ pub(super) fn flat(headers: &HeaderMap) -> Vec<u8> {
     text
 }
 
-/// How much of a body goes past hyper: of one whose length is said once, and plainly.
-fn past(headers: &[Header<'_>]) -> u64 {
+/// RFC 9112, 6.3: whether a length says how much follows.
+fn may_have_body(status: StatusCode) -> bool {
+    !status.is_informational() && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
+}
+
+/// The length of a body, where it is said once, and plainly.
+fn length_of(headers: &[Header<'_>]) -> Option<u64> {
     let mut lengths = headers.iter().filter(|header| header.name.eq_ignore_ascii_case(CONTENT_LENGTH));
-    let (Some(Header { value, .. }), None) = (lengths.next(), lengths.next()) else { return 0 };
+    let (Some(Header { value, .. }), None) = (lengths.next(), lengths.next()) else { return None };
     let is_plain = value.iter().all(u8::is_ascii_digit);
-    let length = str::from_utf8(value).ok().filter(|_| is_plain).and_then(|digits| digits.parse().ok());
-    length.filter(|length| *length > LONG).map_or(0, |length: u64| length - TAIL)
+    str::from_utf8(value).ok().filter(|_| is_plain).and_then(|digits| digits.parse().ok())
 }
 
 /// Two ways to say how long a body is are one too many: whoever stands in between may have believed the other.
@@ -316,24 +319,28 @@ mod tests {
         assert_eq!(request.headers().keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-a"]);
     }
 
-    fn whole(bytes: &[u8]) -> (AnswerHead, String) {
+    fn whole(bytes: &[u8], may_pass: bool) -> (AnswerHead, String) {
         let mut framing = b"of the last one".to_vec();
-        let Ok(Status::Complete(head)) = AnswerHead::parse(bytes, &mut framing) else { panic!("a head") };
+        let Ok(Status::Complete(head)) = AnswerHead::parse(bytes, may_pass, &mut framing) else { panic!("a head") };
         (head, String::from_utf8(framing).expect("text"))
     }
 
     #[test]
     fn answer_is_told_as_written() {
-        let (head, _) = whole(b"HTTP/1.1 200 Fine\r\nSet-Cookie: a\r\nX: b\r\nset-cookie: c\r\n\r\nbody");
+        let (head, _) = whole(b"HTTP/1.1 200 Fine\r\nSet-Cookie: a\r\nX: b\r\nset-cookie: c\r\n\r\nbody", true);
         assert_eq!((head.status, head.length), (200, 57));
         assert_eq!(head.text, b"Fine\nSet-Cookie\na\nX\nb\nset-cookie\nc");
-        assert_eq!(AnswerHead::parse(b"HTTP/1.1 200 Fine\r\nSet", &mut Vec::new()).map(|it| it.is_partial()), Ok(true));
+        assert_eq!(
+            AnswerHead::parse(b"HTTP/1.1 200 Fine\r\nSet", true, &mut Vec::new()).map(|it| it.is_partial()),
+            Ok(true)
+        );
     }
 
     #[test]
     fn hyper_is_told_where_it_ends() {
         let (_, framing) = whole(
             b"HTTP/1.0 404 Gone fishing\r\nDate: now\r\nCONNECTION:keep-alive\r\ncontent-Length:\t3\r\nconnection: x\r\n\r\n",
+            false,
         );
         assert_eq!(
             framing,
@@ -342,23 +349,30 @@ mod tests {
     }
 
     #[test]
-    fn hyper_gets_the_tail_of_a_long_body_whose_length_is_plain() {
-        let framed = |headers: &str| {
-            let (head, framing) = whole(format!("HTTP/1.1 200 OK\r\n{headers}\r\n").as_bytes());
-            (head.past, framing.split_once("\r\n").map(|(_, headers)| headers.to_owned()).unwrap_or_default())
+    fn body_whose_length_is_plain_goes_past_hyper() {
+        let framed = |status: &str, headers: &str, may_pass| {
+            let (head, framing) = whole(format!("HTTP/1.1 {status}\r\n{headers}\r\n").as_bytes(), may_pass);
+            assert_eq!(head.status.to_string(), status);
+            (head.past, framing)
         };
-        assert_eq!(framed("Content-Length: 262145\r\n"), (262_145 - TAIL, format!("Content-Length: {TAIL}\r\n\r\n")));
-        let not_plain =
-            ["262144", "+262145", "262145, 262145", "262145\r\nContent-Length: 262145", "99999999999999999999"];
-        for length in not_plain {
+        for length in [0, 5, 1 << 40] {
+            let headers = format!("Content-Length: {length}\r\nConnection: close\r\n");
+            let past = framed("299", &headers, true);
+            assert_eq!(past, (Some(length), "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".to_owned()));
+        }
+        let not_plain = ["+5", "5, 5", "5\r\nContent-Length: 5", "99999999999999999999", "x"];
+        for (status, length, may_pass) in
+            not_plain.map(|length| ("299", length, true)).into_iter().chain([("304", "5", true), ("299", "5", false)])
+        {
             let headers = format!("Content-Length: {length}\r\n");
-            assert_eq!(framed(&headers), (0, format!("{headers}\r\n")));
+            let (past, framing) = framed(status, &headers, may_pass);
+            assert!(past.is_none() && framing.ends_with(&format!("\r\n{headers}\r\n")), "{framing}");
         }
     }
 
     #[test]
     fn answer_may_have_as_many_headers_as_fit() {
         let head = format!("HTTP/1.1 200 OK\n{}\n", "a:\n".repeat(5000));
-        assert_eq!(whole(head.as_bytes()).0.text.len(), 2 + 5000 * 3);
+        assert_eq!(whole(head.as_bytes(), true).0.text.len(), 2 + 5000 * 3);
     }
 }

@@ -18,3 +18,12 @@ pub use session::Settings;
 pub(crate) use session::{Heard, Session};
 pub use speaker::Limits;
 pub(crate) use speaker::{Speaker, Told};
+
+/// Copies as much as there is room for; answers how much.
+pub(crate) fn copy_as_fits(from: &[u8], room: &mut [u8]) -> usize {
+    let count = room.len().min(from.len());
+    if let (Some(to), Some(from)) = (room.get_mut(..count), from.get(..count)) {
+        to.copy_from_slice(from);
+    }
+    count
+}

@@ -13,9 +13,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 
 use super::body::Outgoing;
-use super::head::{AnswerHead, TAIL, flat};
+use super::head::{AnswerHead, flat};
 use super::wire::Wire;
-use super::{Breakage, Misfit, RequestHead};
+use super::{Breakage, Misfit, RequestHead, copy_as_fits};
 
 /// What an answer may be as large as.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ pub struct Limits {
 pub(crate) enum Told {
     /// A head; [`Speaker::take_head`] has it. `is_upgrade`: the connection speaks something else from here on.
     Head { status: u16, is_upgrade: bool },
-    /// There are bytes of the body; [`Speaker::chunk`] has them.
+    /// There are bytes of the body; [`Speaker::take_chunk`] has them.
     Chunk,
     /// It is whole. `is_reusable`: the connection can have another exchange.
     Complete { has_trailers: bool, is_reusable: bool },
@@ -209,7 +209,7 @@ impl Speaker {
 
     /// How many bytes of the body come next that hyper has no need of.
     pub(crate) fn past(&self) -> u64 {
-        if self.chunk.is_empty() { self.wire.past() } else { 0 }
+        if self.has_backlog() { 0 } else { self.wire.past() }
     }
 
     /// So many of them have come, and are told.
@@ -240,14 +240,15 @@ impl Speaker {
         self.due.set();
     }
 
-    /// The bytes of the body that [`Told::Chunk`] told of, and that were not advanced past.
-    pub(crate) fn chunk(&self) -> &[u8] {
-        &self.chunk
-    }
-
-    /// So many bytes of the chunk were told.
-    pub(crate) fn advance_chunk(&mut self, count: usize) {
+    /// Takes bytes of the body that [`Told::Chunk`] told of, as many as there is `room` for; answers how many.
+    pub(crate) fn take_chunk(&mut self, room: &mut [u8]) -> usize {
+        if self.chunk.is_empty() {
+            self.due.set();
+            return self.wire.take_past(room);
+        }
+        let count = copy_as_fits(&self.chunk, room);
         self.chunk.advance(count);
+        count
     }
 
     /// The head that was told of first.
@@ -270,10 +271,10 @@ impl Speaker {
 
     /// Goes on until there is something to tell. `is_flowing`: the embedder wants bytes of the body.
     pub(crate) fn advance(&mut self, is_flowing: bool) -> Option<Told> {
-        if !self.chunk.is_empty() {
+        if self.has_chunk() {
             return is_flowing.then_some(Told::Chunk);
         }
-        if is_flowing && self.body.as_ref().is_some_and(Body::is_end_stream) {
+        if is_flowing && self.body.as_ref().is_some_and(Body::is_end_stream) && self.wire.past() == 0 {
             return Some(self.complete());
         }
         loop {
@@ -285,13 +286,18 @@ impl Speaker {
             }
             let told = match (&mut self.answer, &mut self.body) {
                 (Some(_), _) => self.hear_answer(),
-                (None, Some(_)) if is_flowing => self.hear_body(),
+                (None, Some(_)) if is_flowing && self.wire.past() == 0 => self.hear_body(),
                 (None, _) => None,
             };
             if told.is_some() || !self.due.is_set() {
                 return told;
             }
         }
+    }
+
+    /// Whether there are bytes of the body to tell, from hyper or past it.
+    fn has_chunk(&self) -> bool {
+        !self.chunk.is_empty() || (self.body.is_some() && self.wire.has_past())
     }
 
     fn drive(&mut self) {
@@ -305,7 +311,10 @@ impl Speaker {
     /// Looks whether a head has come. hyper hides all but the last, and names and order of its headers.
     fn hear_head(&mut self) -> Option<Told> {
         self.answer.as_ref()?;
-        match self.wire.take_head(self.limits.head) {
+        // hyper ends with a last answer, be the request whole or not.
+        let may_pass =
+            self.request.is_sent() && !self.is_clogged() && ![Method::HEAD, Method::CONNECT].contains(&self.method);
+        match self.wire.take_head(may_pass, self.limits.head) {
             Ok(None) => None,
             Ok(Some(head)) if head.is_informational() => {
                 self.heads.push_back(head.text);
@@ -337,20 +346,13 @@ impl Speaker {
         self.heads.push_back(text);
         // As undici and Node have it: a tunnel that was refused is told by its status, and what follows is the caller's to read.
         let is_upgrade = status == 101 || self.method == Method::CONNECT;
-        let body = response.into_body();
-        self.wire.settle_past(!is_upgrade && body.size_hint().exact() == Some(TAIL));
         if !is_upgrade {
-            self.body = Some(body);
+            self.body = Some(response.into_body());
         }
         Some(Told::Head { status, is_upgrade })
     }
 
     fn hear_body(&mut self) -> Option<Told> {
-        if let Some(bytes) = self.wire.take_past() {
-            self.due.set();
-            self.chunk = bytes;
-            return Some(Told::Chunk);
-        }
         loop {
             let body = self.body.as_mut()?;
             let context = &mut Context::from_waker(&self.waker);

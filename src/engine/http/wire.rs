@@ -11,8 +11,8 @@ use httparse::Status;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Breakage;
 use super::head::AnswerHead;
+use super::{Breakage, copy_as_fits};
 
 /// One end of it; hyper has the other.
 #[derive(Clone, Debug, Default)]
@@ -33,32 +33,14 @@ struct Shared {
     awaits_head: bool,
     /// What hyper reads instead of the head.
     framing: Vec<u8>,
-    /// Until they have come hyper reads nothing behind the head.
-    past: Past,
+    /// So many bytes of the body are still to come, and not for hyper, which reads nothing before.
+    past: u64,
     /// The request's head, which goes out instead of the one that hyper writes.
     head: Option<Bytes>,
 }
 
-/// The bytes of a body that are not for hyper.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Past {
-    /// All of them have come, or there were none.
-    #[default]
-    None,
-    /// So many, if there is a body, which hyper has not said yet.
-    Claimed(u64),
-    /// So many are still to come.
-    Left(u64),
-}
-
 /// Behind it is no head any more.
 const END: &[u8] = b"\r\n\r\n";
-
-impl Past {
-    fn of(count: u64) -> Self {
-        if count == 0 { Self::None } else { Self::Left(count) }
-    }
-}
 
 impl Wire {
     /// A request begins, with this head; its answer's is awaited.
@@ -67,18 +49,19 @@ impl Wire {
         shared.head = Some(head);
         shared.awaits_head = true;
         shared.framing.clear();
-        shared.past = Past::None;
+        shared.past = 0;
     }
 
-    /// Takes the next head of the answer, of up to `most` bytes, once it is whole; behind the last one hyper reads on. It
-    /// reads as it came what is no head, or was cut off by the connection's end: it knows what is wrong.
-    pub(super) fn take_head(&self, most: usize) -> Result<Option<AnswerHead>, Breakage> {
+    /// Takes the next head of the answer, of up to `most` bytes, once it is whole; behind the last one hyper reads on, or
+    /// behind a body of known length if that `may_pass`. It reads as it came what is no head, or was cut off by the
+    /// connection's end: it knows what is wrong.
+    pub(super) fn take_head(&self, may_pass: bool, most: usize) -> Result<Option<AnswerHead>, Breakage> {
         let shared = &mut *self.0.borrow_mut();
         if !shared.awaits_head {
             return Ok(None);
         }
         let unread = shared.received.get(shared.read..shared.end).unwrap_or_default();
-        let head = match AnswerHead::parse(unread, &mut shared.framing) {
+        let head = match AnswerHead::parse(unread, may_pass, &mut shared.framing) {
             Ok(Status::Complete(head)) => head,
             Ok(Status::Partial) if unread.len() > most => return Err(Breakage::HeadTooLarge),
             Ok(Status::Partial) => {
@@ -95,39 +78,33 @@ impl Wire {
         }
         shared.read += head.length;
         shared.awaits_head = head.is_informational();
-        shared.past = if head.past == 0 { Past::None } else { Past::Claimed(head.past) };
+        shared.past = head.past.unwrap_or_default();
         Ok(Some(head))
     }
 
-    /// Hyper has said whether there is a body.
-    pub(super) fn settle_past(&self, has_body: bool) {
-        let shared = &mut *self.0.borrow_mut();
-        if let Past::Claimed(count) = shared.past {
-            shared.past = Past::of(if has_body { count } else { 0 });
-        }
-    }
-
-    /// How many bytes that are still to come are not for hyper.
+    /// How many bytes that are still to come are not for hyper, be they here already or not.
     pub(super) fn past(&self) -> u64 {
-        let shared = self.0.borrow();
-        if shared.unread().is_empty() { shared.past_left() } else { 0 }
+        self.0.borrow().past
     }
 
     /// So many of them have come.
     pub(super) fn passed(&self, count: u64) {
         let shared = &mut *self.0.borrow_mut();
-        shared.past = Past::of(shared.past_left().saturating_sub(count));
+        shared.past = shared.past.saturating_sub(count);
     }
 
-    /// Takes those that came behind the head.
-    pub(super) fn take_past(&self) -> Option<Bytes> {
+    /// Takes those that are here already, as many as there is `room` for; answers how many.
+    pub(super) fn take_past(&self, room: &mut [u8]) -> usize {
         let shared = &mut *self.0.borrow_mut();
-        let (unread, left) = (shared.unread(), shared.past_left());
-        let count = unread.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let bytes = unread.get(..count).filter(|bytes| !bytes.is_empty()).map(Bytes::copy_from_slice)?;
+        let count = copy_as_fits(shared.here(), room);
         shared.read += count;
-        shared.past = Past::of(left - count as u64);
-        Some(bytes)
+        shared.past -= count as u64;
+        count
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_past(&self) -> bool {
+        !self.0.borrow().here().is_empty()
     }
 
     /// Puts in what has come, the first `count` bytes of `memory`; [`Wire::reclaim`] gives that back.
@@ -197,8 +174,10 @@ impl Shared {
         self.received.get(self.read..self.end).unwrap_or_default()
     }
 
-    fn past_left(&self) -> u64 {
-        if let Past::Left(count) = self.past { count } else { 0 }
+    /// What has come of the body that is not for hyper.
+    fn here(&self) -> &[u8] {
+        let unread = self.unread();
+        unread.get(..usize::try_from(self.past).unwrap_or(usize::MAX)).unwrap_or(unread)
     }
 
     /// Has `put` take up to `room` bytes of what has come, or none at its end.
@@ -211,7 +190,7 @@ impl Shared {
         let (told, room) = (framing.len(), room - framing.len());
         drop(self.framing.drain(..told));
         let unread = self.unread();
-        let is_for_hyper = self.past == Past::None;
+        let is_for_hyper = self.past == 0;
         let has_ended = self.has_ended && (is_for_hyper || unread.is_empty());
         let bytes = if is_for_hyper { unread.get(..room).unwrap_or(unread) } else { &[] };
         put(bytes);
@@ -308,7 +287,7 @@ mod tests {
 
     /// The status of the head that is whole, if one is.
     fn status(wire: &Wire) -> Option<u16> {
-        wire.take_head(1024).expect("not too large").map(|head| head.status)
+        wire.take_head(true, 1024).expect("not too large").map(|head| head.status)
     }
 
     fn feed(wire: &Wire, bytes: &[u8]) {
@@ -325,8 +304,24 @@ mod tests {
         wire.reclaim();
         feed(&wire, b"ngth: 1\r\n\r\nx");
         assert_eq!((status(&wire), status(&wire)), (Some(200), None));
-        assert_eq!(read(&wire).as_deref(), Some("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"));
+        assert_eq!(read(&wire).as_deref(), Some("HTTP/1.1 204 No Content\r\n\r\n"));
         assert_eq!(read(&wire), None);
+    }
+
+    #[test]
+    fn body_goes_past_hyper_in_pieces_and_no_more_than_it() {
+        let wire = Wire::default();
+        wire.begin(Bytes::new());
+        feed(&wire, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab");
+        assert_eq!((status(&wire), wire.past()), (Some(200), 5));
+        let mut room = [0; 1];
+        assert_eq!((wire.take_past(&mut room), &room, wire.has_past()), (1, b"a", true));
+        assert_eq!((wire.take_past(&mut room), &room, wire.has_past()), (1, b"b", false));
+        wire.passed(1);
+        feed(&wire, b"deX");
+        let mut room = [0; 9];
+        assert_eq!((wire.take_past(&mut room), &room[..2], wire.past()), (2, &b"de"[..], 0));
+        assert_eq!(read(&wire).as_deref(), Some("HTTP/1.1 204 No Content\r\n\r\nX"));
     }
 
     #[test]
@@ -351,7 +346,7 @@ mod tests {
             let wire = Wire::default();
             wire.begin(Bytes::new());
             feed(&wire, bytes.as_bytes());
-            assert_eq!(wire.take_head(20).err(), Some(Breakage::HeadTooLarge));
+            assert_eq!(wire.take_head(true, 20).err(), Some(Breakage::HeadTooLarge));
         }
     }
 }
