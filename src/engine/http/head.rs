@@ -52,7 +52,7 @@ impl RequestHead {
         let method = Method::from_bytes(method).map_err(|_| Misfit::Method)?;
         let mut head = Self { method, target, headers: end + 2, framing: HeaderMap::new(), text: text.clone() };
         for Header { name, value } in fields(text, head.headers)? {
-            if FRAMING.iter().any(|needed| needed.eq_ignore_ascii_case(name)) {
+            if is_framing(name, value, false) {
                 append(&mut head.framing, text, name, value)?;
             }
         }
@@ -146,8 +146,14 @@ pub(super) struct AnswerHead {
 
 const CONTENT_LENGTH: &str = "content-length";
 
-/// The headers that say where a message ends, and whether the connection does: all that hyper needs.
-const FRAMING: [&str; 3] = ["connection", CONTENT_LENGTH, "transfer-encoding"];
+/// Whether hyper needs a header: it says where a message ends, or whether the connection does, and that not only as
+/// HTTP/1.1 has it anyway. Without any, hyper can use its memory again for the next message.
+fn is_framing(name: &str, value: &[u8], is_old: bool) -> bool {
+    if name.eq_ignore_ascii_case("connection") {
+        return is_old || !value.eq_ignore_ascii_case(b"keep-alive");
+    }
+    name.eq_ignore_ascii_case(CONTENT_LENGTH) || name.eq_ignore_ascii_case("transfer-encoding")
+}
 
 /// What hyper hears of an answer whose body goes past it.
 const BODILESS: StatusCode = StatusCode::NO_CONTENT;
@@ -182,8 +188,7 @@ impl AnswerHead {
             text.extend_from_slice(name.as_bytes());
             text.push(b'\n');
             text.extend_from_slice(value);
-            let is_needed = FRAMING.iter().any(|needed| needed.eq_ignore_ascii_case(name));
-            if is_needed && !(past.is_some() && name.eq_ignore_ascii_case(CONTENT_LENGTH)) {
+            if is_framing(name, value, is_old) && !(past.is_some() && name.eq_ignore_ascii_case(CONTENT_LENGTH)) {
                 frame([b"\r\n", name.as_bytes(), b": ", value]);
             }
         }
@@ -255,7 +260,7 @@ mod tests {
 
     #[test]
     fn request_is_framed_for_hyper_and_stays_as_it_was() {
-        let text = "POST /a?b HTTP/1.1\r\nHost: x\r\nX-B: 1\r\nConnection: close\r\nContent-Length: 3\r\n\r\n";
+        let text = "POST /a?b HTTP/1.1\r\nHost: x\r\nX-B: 1\r\nConnection: keep-alive\r\nConnection: close\r\nContent-Length: 3\r\n\r\n";
         let head = request(text).expect("fits");
         let (out, framing) = head.into_framing();
         assert_eq!(framing.method(), Method::POST);
@@ -356,7 +361,7 @@ mod tests {
             (head.past, framing)
         };
         for length in [0, 5, 1 << 40] {
-            let headers = format!("Content-Length: {length}\r\nConnection: close\r\n");
+            let headers = format!("Content-Length: {length}\r\nConnection: Keep-Alive\r\nConnection: close\r\n");
             let past = framed("299", &headers, true);
             assert_eq!(past, (Some(length), "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".to_owned()));
         }
