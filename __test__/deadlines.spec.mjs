@@ -95,6 +95,13 @@ within('connect_timeout_covers_a_lookup_that_never_answers', plain, async ({ ser
   assertStats(await settled(agent), { opened: 1, connectErrors: 1, closed: { error: 1 } })
 }, { agentOptions: { connectTimeout: 50 } })
 
+within('connect_timeout_covers_a_createConnection_that_never_calls_back', plain, async ({ server, agent }) => {
+  agent.createConnection = () => {}
+  const error = await failure(http.get(to(server, agent)))
+  assert.equal(error.code, 'ETIMEDOUT')
+  assertStats(await settled(agent), { connectErrors: 1, closed: { error: 1 } })
+}, { agentOptions: { connectTimeout: 50 } })
+
 within('connect_timeout_covers_a_server_that_accepts_nothing', serverElsewhere, async ({ server, agent }) => {
   await server.stall()
   // The backlog is 511 long by default, and somaxconn may be less; one that does not connect shows that it is full.

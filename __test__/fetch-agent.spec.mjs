@@ -240,6 +240,21 @@ describe('an answer', () => {
     assert.equal(ticksBefore, 0)
   }, { start: () => scripted((socket) => socket.write(chunks)) })
 
+  both('of_a_large_piece_is_told_with_its_end', async ({ agent, origin }) => {
+    let ticks
+    let ticksBefore
+    const act = {
+      data: () => {
+        ticks = 0
+        process.nextTick(() => ticks++)
+      },
+      complete: () => { ticksBefore = ticks }
+    }
+    // It may come in more than one read.
+    for (let tries = 0; tries < 20 && ticksBefore !== 0; tries++) await dispatched(agent, { origin }, { act })
+    assert.equal(ticksBefore, 0)
+  }, { start: () => scripted((socket) => socket.write(ok('x'.repeat(20_000)))) })
+
   own('is_told_with_others_that_came_together_before_what_they_set_off', async ({ agent, origin }) => {
     const order = []
     const act = {
@@ -271,6 +286,20 @@ describe('an answer', () => {
 })
 
 describe('a connection', () => {
+  for (const [name, answer] of [
+    ['behind_a_body', ok('whole') + ok('stray')],
+    ['behind_no_body', ok('') + ok('stray')],
+    ['that_are_no_answer', ok('whole') + 'x']
+  ]) {
+    both(`is_not_used_again_with_bytes_${name}`, async ({ agent, origin, server }) => {
+      const answers = []
+      for (let n = 0; n < 3; n++) answers.push((await dispatched(agent, { origin })).body)
+      assert.deepEqual(answers.filter((body) => !answer.includes(`\r\n\r\n${body}`)), [])
+      assert.ok(!answers.includes('stray'), answers.join())
+      assert.equal(server.accepted.length, 3)
+    }, { start: () => scripted((socket) => socket.write(answer)) })
+  }
+
   both('is_told_to_have_closed_behind_the_answer', async ({ agent, origin }) => {
     const told = []
     agent.on('disconnect', (url, targets, { code }) => told.push(code))

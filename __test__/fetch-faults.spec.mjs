@@ -166,6 +166,8 @@ describe('a pause', () => {
   const CHUNKED = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n'
   const whole = { start: () => scripted((socket) => socket.write(`${CHUNKED}0\r\n\r\n`)) }
   const cut = { start: () => scripted((socket) => socket.end(CHUNKED)) }
+  /** Its body is `abcdef`, and then `x` up to that length. */
+  const counted = (length) => `HTTP/1.1 200 OK\r\nContent-Length: ${length}\r\n\r\n${'abcdef'.padEnd(length, 'x')}`
 
   /** A request whose handler pauses where `pauses` says; what it was told, for `told` to count. */
   const pausing = (agent, origin, pauses) => {
@@ -188,6 +190,25 @@ describe('a pause', () => {
       seen.controller.resume()
       assert.equal((await seen.outcome).body, 'abcdef')
     }, whole)
+  }
+
+  // undici does not tell of what came with the end as of pieces.
+  for (const [name, length, script, suite] of [
+    ['with_its_head', 6, (socket) => socket.write(counted(6)), both],
+    ['with_the_connection_s_end', 6, (socket) => socket.end(counted(6)), own],
+    ['in_more_than_one_read', 300_000, (socket) => socket.end(counted(300_000)), own]
+  ]) {
+    suite(`holds_back_a_body_of_known_length_that_came_${name}`, async ({ agent, origin }) => {
+      const seen = pausing(agent, origin, ['head', 'data'])
+      for (let told = 1; !seen.told.includes('complete'); told++) {
+        await until(() => seen.told.length >= told)
+        await turns()
+        assert.equal(seen.told.length, told, 'one piece, or the end')
+        seen.controller.resume()
+      }
+      const { body } = await seen.outcome
+      assert.deepEqual([body.length, body.slice(0, 7)], [length, 'abcdefx'.slice(0, length)])
+    }, { start: () => scripted(script) })
   }
 
   both('at_each_piece_holds_back_the_next_though_it_has_come', async ({ agent, origin }) => {

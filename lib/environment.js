@@ -76,14 +76,19 @@ class Environment {
   #deliver () {
     const table = this.#table
     const count = table[COUNT]
-    let wasSpoken
+    let isFirst = true
+    let wasForHandler = false
+    let wasLarge = false
     while (table[CURSOR] < count) {
       const at = HEADER + ROW * table[CURSOR]++
       const kind = table[at]
-      const isSpoken = this.#isSpoken(kind, table[at + 1])
-      if (wasSpoken === false || (wasSpoken && !isSpoken)) this.#runTicks()
-      // Large pieces are reads of their own.
-      wasSpoken = isSpoken && !(kind === DATA && table[at + 3] >= LARGE)
+      const isForHandler = this.#isForHandler(kind, table[at + 1])
+      // A large piece is a read of its own, but for the end of its answer.
+      const goesOn = wasForHandler && isForHandler && (!wasLarge || kind === COMPLETE)
+      if (!isFirst && !goesOn) this.#runTicks()
+      isFirst = false
+      wasForHandler = isForHandler
+      wasLarge = kind === DATA && table[at + 3] >= LARGE
       this.#dispatch(kind, table[at + 1], table[at + 2], table[at + 3])
     }
     // Only now has everybody seen what the old ones hold.
@@ -91,11 +96,12 @@ class Environment {
   }
 
   /**
-   * Whether it is for a dispatcher's handler. What there is for those is told together, as what they set off is then of one
+   * Whether a row is for a dispatcher's handler. What there is for those is told together, as what they set off is then of one
    * kind, and much faster (docs/architecture.md, section 2); who listens to a socket hears each by itself, as in Node.
    */
-  #isSpoken (kind, number) {
-    return kind !== GAVE_UP && kind !== ROOM && this.places[number]?.socket.isSpoken === true
+  #isForHandler (kind, number) {
+    if (kind === GAVE_UP || kind === ROOM) return false // the number is an agent's
+    return this.places[number]?.socket?.isSpoken === true
   }
 
   #runTicks () {

@@ -97,7 +97,7 @@ const ASKED = {
   maxRedirections: undefined
 }
 
-/** A literal, as fetch's handler is, and its options; or a handler of holdfast's own. */
+/** A literal, as fetch's handler is, whose options are likely to be one too; or a handler of holdfast's own. */
 const isWrittenOut = (handler) => handler.onHead !== undefined || Object.getPrototypeOf(handler) === Object.prototype
 
 /**

@@ -38,11 +38,6 @@ impl Outgoing {
         self.0.borrow_mut().is_whole = true;
     }
 
-    /// Whether hyper has taken all of it.
-    pub(super) fn is_sent(&self) -> bool {
-        self.0.borrow().is_whole && self.is_drained()
-    }
-
     /// Whether hyper has taken all that was pushed.
     pub(super) fn is_drained(&self) -> bool {
         self.0.borrow().chunks.is_empty()

@@ -159,9 +159,9 @@ fn is_framing(name: &str, value: &[u8], is_old: bool) -> bool {
 const BODILESS: StatusCode = StatusCode::NO_CONTENT;
 
 impl AnswerHead {
-    /// The first head in `bytes`, once it is whole; `framing` becomes the same without what hyper has no use for, and if a
-    /// body of known length `may_pass` by hyper, without that.
-    pub(super) fn parse(bytes: &[u8], may_pass: bool, framing: &mut Vec<u8>) -> httparse::Result<Self> {
+    /// The first head in `bytes`, once it is whole; `framing` becomes the same without what hyper has no use for, and of an
+    /// answer without a body if it can go `past`. `may_have_body`: by the request's method.
+    pub(super) fn parse(bytes: &[u8], may_have_body: bool, framing: &mut Vec<u8>) -> httparse::Result<Self> {
         framing.clear();
         let (mut few, mut many) = ([MaybeUninit::uninit(); 64], Vec::new());
         let config = ParserConfig::default();
@@ -177,7 +177,9 @@ impl AnswerHead {
         let version: &[u8] = if is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " };
         let mut text = Vec::with_capacity(length);
         text.extend_from_slice(answer.reason.unwrap_or_default().as_bytes());
-        let past = if may_pass && may_have_body(status) { length_of(answer.headers) } else { None };
+        let verdict = judge(answer.headers);
+        let may_pass = may_have_body && has_body(status) && verdict.is_ok();
+        let past = if may_pass { length_of(answer.headers) } else { None };
         let framed = if past.is_some() { BODILESS } else { status };
         // hyper keeps a reason that it would not have written itself.
         let reason = framed.canonical_reason().unwrap_or_default();
@@ -193,14 +195,7 @@ impl AnswerHead {
             }
         }
         framing.extend_from_slice(b"\r\n\r\n");
-        Ok(Status::Complete(Self {
-            status: status.as_u16(),
-            is_old,
-            text,
-            length,
-            past,
-            verdict: judge(answer.headers),
-        }))
+        Ok(Status::Complete(Self { status: status.as_u16(), is_old, text, length, past, verdict }))
     }
 
     /// Whether another head follows.
@@ -227,7 +222,7 @@ pub(super) fn flat(headers: &HeaderMap) -> Vec<u8> {
 }
 
 /// RFC 9112, 6.3: whether a length says how much follows.
-fn may_have_body(status: StatusCode) -> bool {
+fn has_body(status: StatusCode) -> bool {
     !status.is_informational() && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
 }
 
@@ -324,9 +319,11 @@ mod tests {
         assert_eq!(request.headers().keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-a"]);
     }
 
-    fn whole(bytes: &[u8], may_pass: bool) -> (AnswerHead, String) {
+    fn whole(bytes: &[u8], may_have_body: bool) -> (AnswerHead, String) {
         let mut framing = b"of the last one".to_vec();
-        let Ok(Status::Complete(head)) = AnswerHead::parse(bytes, may_pass, &mut framing) else { panic!("a head") };
+        let Ok(Status::Complete(head)) = AnswerHead::parse(bytes, may_have_body, &mut framing) else {
+            panic!("a head")
+        };
         (head, String::from_utf8(framing).expect("text"))
     }
 
@@ -355,8 +352,8 @@ mod tests {
 
     #[test]
     fn body_whose_length_is_plain_goes_past_hyper() {
-        let framed = |status: &str, headers: &str, may_pass| {
-            let (head, framing) = whole(format!("HTTP/1.1 {status}\r\n{headers}\r\n").as_bytes(), may_pass);
+        let framed = |status: &str, headers: &str, may_have_body| {
+            let (head, framing) = whole(format!("HTTP/1.1 {status}\r\n{headers}\r\n").as_bytes(), may_have_body);
             assert_eq!(head.status.to_string(), status);
             (head.past, framing)
         };
@@ -366,11 +363,11 @@ mod tests {
             assert_eq!(past, (Some(length), "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".to_owned()));
         }
         let not_plain = ["+5", "5, 5", "5\r\nContent-Length: 5", "99999999999999999999", "x"];
-        for (status, length, may_pass) in
+        for (status, length, may_have_body) in
             not_plain.map(|length| ("299", length, true)).into_iter().chain([("304", "5", true), ("299", "5", false)])
         {
             let headers = format!("Content-Length: {length}\r\n");
-            let (past, framing) = framed(status, &headers, may_pass);
+            let (past, framing) = framed(status, &headers, may_have_body);
             assert!(past.is_none() && framing.ends_with(&format!("\r\n{headers}\r\n")), "{framing}");
         }
     }

@@ -10,6 +10,8 @@ mod head;
 mod session;
 mod speaker;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use breakage::Breakage;

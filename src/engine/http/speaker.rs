@@ -215,7 +215,6 @@ impl Speaker {
     /// So many of them have come, and are told.
     pub(crate) fn passed(&self, count: u64) {
         self.wire.passed(count);
-        self.due.set();
     }
 
     /// Whether a head is what comes next: all that has come was told.
@@ -243,7 +242,6 @@ impl Speaker {
     /// Takes bytes of the body that [`Told::Chunk`] told of, as many as there is `room` for; answers how many.
     pub(crate) fn take_chunk(&mut self, room: &mut [u8]) -> usize {
         if self.chunk.is_empty() {
-            self.due.set();
             return self.wire.take_past(room);
         }
         let count = copy_as_fits(&self.chunk, room);
@@ -274,7 +272,7 @@ impl Speaker {
         if self.has_chunk() {
             return is_flowing.then_some(Told::Chunk);
         }
-        if is_flowing && self.body.as_ref().is_some_and(Body::is_end_stream) && self.wire.past() == 0 {
+        if is_flowing && self.is_whole() {
             return Some(self.complete());
         }
         loop {
@@ -286,7 +284,7 @@ impl Speaker {
             }
             let told = match (&mut self.answer, &mut self.body) {
                 (Some(_), _) => self.hear_answer(),
-                (None, Some(_)) if is_flowing && self.wire.past() == 0 => self.hear_body(),
+                (None, Some(_)) if is_flowing => self.hear_body(),
                 (None, _) => None,
             };
             if told.is_some() || !self.due.is_set() {
@@ -300,6 +298,11 @@ impl Speaker {
         !self.chunk.is_empty() || (self.body.is_some() && self.wire.has_past())
     }
 
+    /// Whether the answer's body has ended, as hyper has it, and nothing of it is still to come past hyper.
+    fn is_whole(&self) -> bool {
+        self.body.as_ref().is_some_and(Body::is_end_stream) && self.wire.past() == 0
+    }
+
     fn drive(&mut self) {
         if !self.has_finished {
             let context = &mut Context::from_waker(&self.waker);
@@ -311,10 +314,8 @@ impl Speaker {
     /// Looks whether a head has come. hyper hides all but the last, and names and order of its headers.
     fn hear_head(&mut self) -> Option<Told> {
         self.answer.as_ref()?;
-        // hyper ends with a last answer, be the request whole or not.
-        let may_pass =
-            self.request.is_sent() && !self.is_clogged() && ![Method::HEAD, Method::CONNECT].contains(&self.method);
-        match self.wire.take_head(may_pass, self.limits.head) {
+        let may_have_body = !matches!(self.method, Method::HEAD | Method::CONNECT);
+        match self.wire.take_head(may_have_body, self.limits.head) {
             Ok(None) => None,
             Ok(Some(head)) if head.is_informational() => {
                 self.heads.push_back(head.text);
@@ -353,6 +354,9 @@ impl Speaker {
     }
 
     fn hear_body(&mut self) -> Option<Told> {
+        if self.wire.past() > 0 {
+            return None;
+        }
         loop {
             let body = self.body.as_mut()?;
             let context = &mut Context::from_waker(&self.waker);

@@ -53,15 +53,15 @@ impl Wire {
     }
 
     /// Takes the next head of the answer, of up to `most` bytes, once it is whole; behind the last one hyper reads on, or
-    /// behind a body of known length if that `may_pass`. It reads as it came what is no head, or was cut off by the
-    /// connection's end: it knows what is wrong.
-    pub(super) fn take_head(&self, may_pass: bool, most: usize) -> Result<Option<AnswerHead>, Breakage> {
+    /// behind its body if the length of that is known. It reads as it came what is no head, or was cut off by the
+    /// connection's end: it knows what is wrong. `may_have_body`: by the request's method.
+    pub(super) fn take_head(&self, may_have_body: bool, most: usize) -> Result<Option<AnswerHead>, Breakage> {
         let shared = &mut *self.0.borrow_mut();
         if !shared.awaits_head {
             return Ok(None);
         }
         let unread = shared.received.get(shared.read..shared.end).unwrap_or_default();
-        let head = match AnswerHead::parse(unread, may_pass, &mut shared.framing) {
+        let head = match AnswerHead::parse(unread, may_have_body, &mut shared.framing) {
             Ok(Status::Complete(head)) => head,
             Ok(Status::Partial) if unread.len() > most => return Err(Breakage::HeadTooLarge),
             Ok(Status::Partial) => {
@@ -98,7 +98,7 @@ impl Wire {
         let shared = &mut *self.0.borrow_mut();
         let count = copy_as_fits(shared.here(), room);
         shared.read += count;
-        shared.past -= count as u64;
+        shared.past = shared.past.saturating_sub(count as u64);
         count
     }
 
