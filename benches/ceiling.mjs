@@ -44,12 +44,18 @@ export class CeilingAgent extends http.Agent {
   }
 }
 
-/** For handlers of both generations. */
+const asked = []
+
+/** For handlers of both generations. What is asked in one turn is answered in the next, and told together. */
 export const ceilingDispatcher = {
   dispatch (options, handler) {
-    setImmediate(handler.onRequestStart ? tellController : tellHandler, handler)
+    if (asked.push(handler) === 1) setImmediate(tellAll)
     return true
   }
+}
+
+function tellAll () {
+  for (const handler of asked.splice(0)) handler.onRequestStart ? tellController(handler) : tellHandler(handler)
 }
 
 const nothing = () => {}
