@@ -229,6 +229,8 @@ describe('a tunnel', () => {
 })
 
 describe('an answer', () => {
+  const CROWD = 100
+  const LETTERS = 'abcdefghijklm'.repeat(1000) // a hundred times that is more than all slabs
   const chunks = `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${'1\r\nx\r\n'.repeat(100)}0\r\n\r\n`
 
   both('of_many_small_chunks_that_came_together_is_told_together', async ({ agent, origin }) => {
@@ -274,6 +276,18 @@ describe('an answer', () => {
       const waiting = []
       return scripted((socket) => {
         if (waiting.push(socket) === 2) for (const asker of waiting.splice(0)) asker.write(ok())
+      })
+    }
+  })
+
+  own('is_whole_though_a_turn_brings_more_than_there_is_room_for', async ({ agent, origin }) => {
+    const asked = Array.from({ length: CROWD }, () => dispatched(agent, { origin }))
+    for (const { body } of await Promise.all(asked)) assert.equal(body, LETTERS)
+  }, {
+    start: () => {
+      const waiting = []
+      return scripted((socket) => {
+        if (waiting.push(socket) === CROWD) for (const asker of waiting.splice(0)) asker.write(ok(LETTERS))
       })
     }
   })
