@@ -229,6 +229,13 @@ describe('a tunnel', () => {
 })
 
 describe('an answer', () => {
+  /** A server that waits until so many have asked, and answers all. */
+  const atOnce = (count, answer) => () => {
+    const waiting = []
+    return scripted((socket) => {
+      if (waiting.push(socket) === count) for (const asker of waiting.splice(0)) asker.write(answer)
+    })
+  }
   const CROWD = 100
   const LETTERS = 'abcdefghijklm'.repeat(1000) // a hundred times that is more than all slabs
   const chunks = `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${'1\r\nx\r\n'.repeat(100)}0\r\n\r\n`
@@ -271,26 +278,12 @@ describe('an answer', () => {
       await Promise.all([dispatched(agent, { origin }, { act }), dispatched(agent, { origin }, { act })])
     }
     assert.deepEqual(order, ['complete', 'complete', 'set off', 'set off'])
-  }, {
-    start: () => {
-      const waiting = []
-      return scripted((socket) => {
-        if (waiting.push(socket) === 2) for (const asker of waiting.splice(0)) asker.write(ok())
-      })
-    }
-  })
+  }, { start: atOnce(2, ok()) })
 
   own('is_whole_though_a_turn_brings_more_than_there_is_room_for', async ({ agent, origin }) => {
     const asked = Array.from({ length: CROWD }, () => dispatched(agent, { origin }))
     for (const { body } of await Promise.all(asked)) assert.equal(body, LETTERS)
-  }, {
-    start: () => {
-      const waiting = []
-      return scripted((socket) => {
-        if (waiting.push(socket) === CROWD) for (const asker of waiting.splice(0)) asker.write(ok(LETTERS))
-      })
-    }
-  })
+  }, { start: atOnce(CROWD, ok(LETTERS)) })
 
   both('that_is_too_large_is_told_up_to_its_limit', async ({ agent, origin }) => {
     const { statusCode, body } = await undici.request(origin, { dispatcher: agent })

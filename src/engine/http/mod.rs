@@ -22,7 +22,7 @@ pub use speaker::Limits;
 pub(crate) use speaker::{Speaker, Told};
 
 /// Copies as much as there is room for; answers how much.
-pub(crate) fn copy_as_fits(from: &[u8], room: &mut [u8]) -> usize {
+fn copy_as_fits(from: &[u8], room: &mut [u8]) -> usize {
     let count = room.len().min(from.len());
     if let (Some(to), Some(from)) = (room.get_mut(..count), from.get(..count)) {
         to.copy_from_slice(from);

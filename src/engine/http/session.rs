@@ -54,7 +54,7 @@ const CONNECTION: u32 = u32::MAX;
 pub(crate) enum Heard {
     /// A head; [`Session::take_head`] has it.
     Head(u16),
-    /// There are bytes of the body; [`Session::chunk`] has them.
+    /// There are bytes of the body; [`Session::take_chunk`] has them.
     Chunk,
     /// All that was pushed has left.
     Room,
@@ -242,16 +242,9 @@ impl Session {
         self.stream(who).map(Stream::take_trailers).unwrap_or_default()
     }
 
-    /// The bytes that [`Heard::Chunk`] told of, and that were not advanced past.
-    pub(crate) fn chunk(&self, who: u32) -> &[u8] {
-        self.streams.get(&who).map(|entry| &*entry.stream.chunk).unwrap_or_default()
-    }
-
-    /// So many bytes of the chunk were told.
-    pub(crate) fn advance_chunk(&mut self, who: u32, count: usize) {
-        if let Some(stream) = self.stream(who) {
-            stream.advance_chunk(count);
-        }
+    /// Takes bytes that [`Heard::Chunk`] told of, as many as there is `room` for; answers how many.
+    pub(crate) fn take_chunk(&mut self, who: u32, room: &mut [u8]) -> usize {
+        self.stream(who).map_or(0, |stream| stream.take_chunk(room))
     }
 
     /// Puts in what has come, the first `count` bytes of `memory`.

@@ -9,9 +9,9 @@ use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 
-use super::Limits;
 use super::head::flat;
 use super::session::Heard;
+use super::{Limits, copy_as_fits};
 
 /// Where its answer is.
 enum Answer {
@@ -83,13 +83,15 @@ impl Stream {
         self.trailers.take().unwrap_or_default()
     }
 
-    /// So many bytes are the embedder's: the peer may send as many more.
-    pub(super) fn advance_chunk(&mut self, count: usize) {
+    /// Takes bytes of the body that came, as many as there is `room` for: the peer may send as many more.
+    pub(super) fn take_chunk(&mut self, room: &mut [u8]) -> usize {
+        let count = copy_as_fits(&self.chunk, room);
         self.chunk.advance(count);
         if let Answer::Read(body) = &mut self.answer {
             // Of a stream that has ended, nobody keeps count.
             drop(body.flow_control().release_capacity(count));
         }
+        count
     }
 
     /// Goes on until there is something to tell.

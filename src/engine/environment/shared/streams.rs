@@ -7,7 +7,7 @@ use super::super::death::Death;
 use super::super::io::{READS_PER_TURN, errno};
 use super::super::spoken::READ;
 use super::super::{AgentId, Environment, Event, Slabs, Wrote};
-use crate::engine::http::{Breakage, Heard, Misfit, RequestHead, Session, copy_as_fits};
+use crate::engine::http::{Breakage, Heard, Misfit, RequestHead, Session};
 use crate::engine::pool::{CloseReason, ConnectionId, OriginId};
 use crate::engine::reactor::Reactor;
 use crate::engine::retry::Evidence;
@@ -180,11 +180,7 @@ impl<R: Reactor> Environment<R> {
 
     fn tell_chunk(&mut self, carrier: ConnectionId, id: ConnectionId, slabs: &mut dyn Slabs) -> bool {
         let Some(room) = slabs.room() else { return false };
-        let count = self.with_session(carrier, |session| {
-            let count = copy_as_fits(session.chunk(id.0), room);
-            session.advance_chunk(id.0, count);
-            count
-        });
+        let count = self.with_session(carrier, |session| session.take_chunk(id.0, room));
         self.tell_data(id, slabs, count.unwrap_or_default());
         true
     }
